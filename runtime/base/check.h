@@ -8,10 +8,10 @@
 
 _Noreturn void go_ensure_failed_(const char *cond, const char *file, int line);
 
-#define ENSURE(cond)                                                                        \
-    do {                                                                                    \
-        if (__builtin_expect(!(cond), 0))                                                   \
-            go_ensure_failed_(#cond, __FILE__, __LINE__);                                   \
+#define ENSURE(cond)                                                                     \
+    do {                                                                                 \
+        if (__builtin_expect(!(cond), 0))                                                \
+            go_ensure_failed_(#cond, __FILE__, __LINE__);                                \
     } while (0)
 
 #define LIKELY(x)   __builtin_expect(!!(x), 1)

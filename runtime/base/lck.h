@@ -18,9 +18,9 @@ struct go_lck {
     uint32_t rank; /* debug builds: the holder's rank */
 };
 
-#define GO_LCK_INIT                                                                         \
-    {                                                                                       \
-        0, 0                                                                                \
+#define GO_LCK_INIT                                                                      \
+    {                                                                                    \
+        0, 0                                                                             \
     }
 
 enum go_lck_rank {

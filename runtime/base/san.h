@@ -28,7 +28,7 @@
 #define GO_TSAN 0
 #endif
 
-#define GO_NO_SANITIZE                                                                      \
+#define GO_NO_SANITIZE                                                                   \
     __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
 
 #endif

@@ -61,21 +61,21 @@ size_t go_chan_elem_size(const struct go_chan *c);
 /* Typed shorthand. The size of the value must be the channel's element size (checked: a
  * panic otherwise).
  *     go_send(c, 42);      int v = go_recv(c, int); */
-#define go_send(c, value)                                                                   \
-    __extension__({                                                                         \
-        struct go_chan *go_c__ = (c);                                                       \
-        __auto_type go_v__ = (value);                                                       \
-        go_chan_check_size_(go_c__, sizeof(go_v__));                                        \
-        go_chan_send(go_c__, &go_v__);                                                      \
+#define go_send(c, value)                                                                \
+    __extension__({                                                                      \
+        struct go_chan *go_c__ = (c);                                                    \
+        __auto_type go_v__ = (value);                                                    \
+        go_chan_check_size_(go_c__, sizeof(go_v__));                                     \
+        go_chan_send(go_c__, &go_v__);                                                   \
     })
 
-#define go_recv(c, type)                                                                    \
-    __extension__({                                                                         \
-        struct go_chan *go_c__ = (c);                                                       \
-        type go_v__;                                                                        \
-        go_chan_check_size_(go_c__, sizeof(go_v__));                                        \
-        (void)go_chan_recv(go_c__, &go_v__);                                                \
-        go_v__;                                                                             \
+#define go_recv(c, type)                                                                 \
+    __extension__({                                                                      \
+        struct go_chan *go_c__ = (c);                                                    \
+        type go_v__;                                                                     \
+        go_chan_check_size_(go_c__, sizeof(go_v__));                                     \
+        (void)go_chan_recv(go_c__, &go_v__);                                             \
+        go_v__;                                                                          \
     })
 
 void go_chan_check_size_(const struct go_chan *c, size_t size);

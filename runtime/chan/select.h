@@ -39,13 +39,13 @@ struct go_case {
     void *waiter_[8];
 };
 
-#define GO_CASE_RECV(c, e)                                                                  \
-    {                                                                                       \
-        .chan = (c), .elem = (e), .op = GO_OP_RECV                                          \
+#define GO_CASE_RECV(c, e)                                                               \
+    {                                                                                    \
+        .chan = (c), .elem = (e), .op = GO_OP_RECV                                       \
     }
-#define GO_CASE_SEND(c, e)                                                                  \
-    {                                                                                       \
-        .chan = (c), .elem = (void *)(uintptr_t)(e), .op = GO_OP_SEND                       \
+#define GO_CASE_SEND(c, e)                                                               \
+    {                                                                                    \
+        .chan = (c), .elem = (void *)(uintptr_t)(e), .op = GO_OP_SEND                    \
     }
 
 /* PARKS until one case can go on, performs it and returns its index. n == 0 or only NULL

@@ -17,19 +17,19 @@ void go_exit_blocking(void);
 /* The value of expr, evaluated inside a blocking region:
  *     ssize_t n = GO_BLOCKING(pread(fd, p, len, off) …);
  * errno does not survive; have expr itself turn it into a value: GO_ERRNO(pread(...)). */
-#define GO_BLOCKING(expr)                                                                   \
-    __extension__({                                                                         \
-        go_enter_blocking();                                                                \
-        __auto_type go_value__ = (expr);                                                    \
-        go_exit_blocking();                                                                 \
-        go_value__;                                                                         \
+#define GO_BLOCKING(expr)                                                                \
+    __extension__({                                                                      \
+        go_enter_blocking();                                                             \
+        __auto_type go_value__ = (expr);                                                 \
+        go_exit_blocking();                                                              \
+        go_value__;                                                                      \
     })
 
 /* Turn "-1 and errno" into -errno, as one expression. */
-#define GO_ERRNO(expr)                                                                      \
-    __extension__({                                                                         \
-        __auto_type go_rc__ = (expr);                                                       \
-        go_rc__ < 0 ? (__typeof__(go_rc__))-go_errno_() : go_rc__;                          \
+#define GO_ERRNO(expr)                                                                   \
+    __extension__({                                                                      \
+        __auto_type go_rc__ = (expr);                                                    \
+        go_rc__ < 0 ? (__typeof__(go_rc__))-go_errno_() : go_rc__;                       \
     })
 
 /* The thread's errno, read where it stands: never cached by the compiler. */

@@ -51,7 +51,7 @@ struct go_stack;
 struct go_arena;
 struct go_defer_rec;
 
-/* --- G ------------------------------------------------------------------------------------ */
+/* --- G --- */
 
 struct go_g {
     /* Switch state. sp is valid while on_cpu is 0 and the G has run. */
@@ -68,8 +68,8 @@ struct go_g {
     uint32_t select_won;   /* atomic: 1 once a select's waiter has been claimed */
     uint32_t runs;         /* times switched in; dumps use it to notice a change */
 
-    uint16_t locked_n; /* nesting of go_lock_os_thread */
-    uint16_t nopark_n; /* nesting of go_nopark_begin */
+    uint16_t locked_n;   /* nesting of go_lock_os_thread */
+    uint16_t nopark_n;   /* nesting of go_nopark_begin */
     uint16_t blocking_n; /* nesting of go_enter_blocking */
     bool foreign;        /* the stand-in of a thread the runtime did not start */
     bool system;         /* of the runtime's own: not counted by deadlock detection */
@@ -92,7 +92,7 @@ struct go_g {
     uint32_t size_class;
 };
 
-/* --- what a park needs -------------------------------------------------------------------- */
+/* --- what a park needs --- */
 
 /* One wait of one goroutine; lives on its stack. Guarded by the lock of the object waited
  * on while queued, and the waiting goroutine's own otherwise. */
@@ -156,27 +156,27 @@ waitq_pop(struct go_waitq *q)
     return w;
 }
 
-/* --- M ------------------------------------------------------------------------------------ */
+/* --- M --- */
 
 struct go_m {
     /* Touched by this thread and its own signal handler only, hence plain (volatile). */
-    volatile uint32_t in_rt;  /* > 0: inside the runtime; the handler keeps its hands off */
-    struct go_p *volatile p;  /* NULL: none (blocking, runaway, idle, foreign) */
-    struct go_g *g;           /* what runs here; the stand-in on a foreign thread; NULL on g0 */
-    struct go_g *prev;        /* what ran before the last switch; see switch.h */
-    struct go_g *next;        /* for g0: run this one next */
-    void *g0_sp;              /* saved context of the scheduler loop, on the thread's stack */
-    volatile unsigned char *preempt; /* &go_preempt_flag_ of this thread; others may set it */
-    struct go_p *old_p;       /* P left at go_enter_blocking, to get back cheaply */
+    volatile uint32_t in_rt; /* > 0: in the runtime; the handler keeps its hands off */
+    struct go_p *volatile p; /* NULL: none (blocking, runaway, idle, foreign) */
+    struct go_g *g;    /* what runs here; on a foreign thread, the stand-in; NULL on g0 */
+    struct go_g *prev; /* what ran before the last switch; see switch.h */
+    struct go_g *next; /* for g0: run this one next */
+    void *g0_sp;       /* saved context of the scheduler loop, on the thread's stack */
+    volatile unsigned char *preempt; /* this thread's go_preempt_flag_; others set it */
+    struct go_p *old_p; /* P left at go_enter_blocking, to get back cheaply */
     bool foreign;
     bool spinning;
     bool g0_requeue; /* for g0: put prev on the global queue */
     uint32_t rand;
 
     /* Shared. */
-    uint32_t park; /* futex: 1 = wake-up pending */
-    struct go_p *next_p;   /* handed over by whoever woke it; written before park is set */
-    struct go_g *locked_g; /* the G tied to this thread */
+    uint32_t park;       /* futex: 1 = wake-up pending */
+    struct go_p *next_p; /* handed over by whoever woke it; written before park is set */
+    struct go_g *locked_g;  /* the G tied to this thread */
     struct go_m *idle_next; /* guarded by sched.lock */
     struct go_m *all_next;  /* constant once published */
     int tid;
@@ -189,14 +189,14 @@ struct go_m {
     int bt_n;
     void *bt_pc[32];
 
-    void *fiber; /* TSan: the thread's own fiber */
+    void *fiber;          /* TSan: the thread's own fiber */
     const void *stack_lo; /* the thread's stack, for ASan and backtraces */
     size_t stack_size;
     void *fake_stack;
     struct go_g standin; /* foreign only */
 };
 
-/* --- entering and leaving the runtime ------------------------------------------------------ */
+/* --- entering and leaving the runtime --- */
 
 extern _Thread_local struct go_m *go_m_ __attribute__((tls_model("initial-exec")));
 
@@ -263,7 +263,7 @@ rt_exit(void)
         rt_exit_preempted_();
 }
 
-/* --- parking and waking --------------------------------------------------------------------- */
+/* --- parking and waking --- */
 
 /* Park the calling goroutine: call between rt_enter and rt_exit, with the waiter queued
  * under *lock, which this releases (NULL: none). Returns once rt_ready() was called on it.
@@ -288,12 +288,11 @@ waiter_claim(struct go_waiter *w)
     uint32_t open = 0;
 
     /* acq_rel: the winner's view of the select is ordered against the losers'. */
-    return !w->select ||
-           __atomic_compare_exchange_n(&w->g->select_won, &open, 1, 0, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_RELAXED);
+    return !w->select || __atomic_compare_exchange_n(&w->g->select_won, &open, 1, 0,
+                                                     __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-/* --- inner timers ----------------------------------------------------------------------------- */
+/* --- inner timers --- */
 
 /* A timer in some P's heap. fn(t) runs on the scheduler, without locks, inside the runtime:
  * it must not park and must be short. Zeroed is unarmed. */
@@ -302,7 +301,7 @@ struct rt_timer {
     int64_t period; /* > 0: re-armed at when + k * period before fn runs */
     void (*fn)(struct rt_timer *t, int64_t now);
     void *arg;
-    struct go_p *owner; /* atomic: whose heap; NULL = not armed. Written under that heap's lock */
+    struct go_p *owner; /* atomic: whose heap, under whose lock; NULL = not armed */
     uint32_t index;     /* in the heap; guarded by the heap's lock */
     uint32_t firing;    /* atomic: 1 while fn runs */
 };
@@ -318,7 +317,7 @@ bool rt_timer_stop(struct rt_timer *t);
  * not holding a lock that fn takes. */
 bool rt_timer_stop_sync(struct rt_timer *t);
 
-/* --- odds and ends ------------------------------------------------------------------------------ */
+/* --- odds and ends --- */
 
 /* Uniform in [0, n), n > 0; from the seed in deterministic mode. Runtime entered. */
 uint32_t rt_random(uint32_t n);
@@ -361,17 +360,17 @@ bool rt_stack_bounds(const struct go_g *g, uintptr_t *lo, uintptr_t *hi);
  * never unmapped. */
 void rt_each_g(bool (*fn)(struct go_g *g, void *arg), void *arg);
 
-/* --- trace hooks (debug/trace.c) ---------------------------------------------------------------- */
+/* --- trace hooks (debug/trace.c) --- */
 
 enum rt_event {
-    RT_EV_SPAWN,    /* g = new one */
-    RT_EV_RUN,      /* g switched in */
-    RT_EV_STOP,     /* g switched out; arg = reason or NULL (yield, end) */
-    RT_EV_WAKE,     /* g readied */
-    RT_EV_STEAL,    /* n in arg */
-    RT_EV_BLOCK,    /* g entered a blocking region */
+    RT_EV_SPAWN, /* g = new one */
+    RT_EV_RUN,   /* g switched in */
+    RT_EV_STOP,  /* g switched out; arg = reason or NULL (yield, end) */
+    RT_EV_WAKE,  /* g readied */
+    RT_EV_STEAL, /* n in arg */
+    RT_EV_BLOCK, /* g entered a blocking region */
     RT_EV_UNBLOCK,
-    RT_EV_HANDOFF,  /* P taken from g */
+    RT_EV_HANDOFF, /* P taken from g */
     RT_EV_END,
 };
 extern uint32_t rt_tracing; /* atomic, relaxed: 0 = off */

@@ -32,8 +32,8 @@ struct go_site {
 /* How a goroutine may differ from the default. Zero means default. */
 struct go_opts {
     size_t stack_size; /* bytes reserved; rounded up to 64 KiB … 64 MiB, a power of two */
-    const char *name;  /* shown by dumps; must outlive the goroutine; default: the function */
-    struct go_wg *wg;  /* go_wg_add(wg, 1) before it starts, go_wg_done(wg) after it ended */
+    const char *name; /* for dumps; must outlive the goroutine; default: the function */
+    struct go_wg *wg; /* go_wg_add(wg, 1) before it starts, go_wg_done(wg) at its end */
 };
 
 /* int64_t go(fn, args...): start fn(args...) as a goroutine and go on.
@@ -67,9 +67,10 @@ static inline void go_checkpoint(void);
 /* The id of the calling goroutine (> 0), or 0 on a foreign thread. */
 int64_t go_id(void);
 
-/* --- what the macros above stand on; not for direct use --------------------------------- */
+/* --- what the macros above stand on; not for direct use --- */
 
-typedef void go_entry_fn(uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t);
+typedef void go_entry_fn(uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t,
+                         uintptr_t);
 
 int64_t go_spawn_(const struct go_opts *opts, const struct go_site *site, go_entry_fn *fn,
                   const uintptr_t args[6]);
@@ -84,31 +85,32 @@ go_checkpoint(void)
         go_checkpoint_slow_();
 }
 
-#define GO_NARG_(...) GO_NARG__(__VA_ARGS__, 7, 6, 5, 4, 3, 2, 1, 0, )
+#define GO_NARG_(...)                          GO_NARG__(__VA_ARGS__, 7, 6, 5, 4, 3, 2, 1, 0, )
 #define GO_NARG__(a, b, c, d, e, f, g, n, ...) n
-#define GO_CAT_(a, b) GO_CAT__(a, b)
-#define GO_CAT__(a, b) a##b
+#define GO_CAT_(a, b)                          GO_CAT__(a, b)
+#define GO_CAT__(a, b)                         a##b
 
 /* 1 integer, 2 char, 3 enum, 4 bool, 5 pointer: see gcc/typeclass.h. */
-#define GO_ARG_(x)                                                                          \
-    __extension__({                                                                         \
-        __auto_type go_arg__ = (x);                                                         \
-        _Static_assert(__builtin_classify_type(go_arg__) >= 1 &&                            \
-                           __builtin_classify_type(go_arg__) <= 5 &&                        \
-                           sizeof(go_arg__) <= sizeof(uintptr_t),                           \
-                       "go(): arguments must be integers or pointers; pass a pointer to "   \
-                       "anything else");                                                    \
-        (uintptr_t)go_arg__;                                                                \
+#define GO_ARG_(x)                                                                       \
+    __extension__({                                                                      \
+        __auto_type go_arg__ = (x);                                                      \
+        _Static_assert(                                                                  \
+            __builtin_classify_type(go_arg__) >= 1 &&                                    \
+                __builtin_classify_type(go_arg__) <= 5 &&                                \
+                sizeof(go_arg__) <= sizeof(uintptr_t),                                   \
+            "go(): arguments must be integers or pointers; pass a pointer to "           \
+            "anything else");                                                            \
+        (uintptr_t) go_arg__;                                                            \
     })
 
 #define GO_ARGS_1(f)
-#define GO_ARGS_2(f, a) GO_ARG_(a)
-#define GO_ARGS_3(f, a, b) GO_ARG_(a), GO_ARG_(b)
-#define GO_ARGS_4(f, a, b, c) GO_ARG_(a), GO_ARG_(b), GO_ARG_(c)
+#define GO_ARGS_2(f, a)          GO_ARG_(a)
+#define GO_ARGS_3(f, a, b)       GO_ARG_(a), GO_ARG_(b)
+#define GO_ARGS_4(f, a, b, c)    GO_ARG_(a), GO_ARG_(b), GO_ARG_(c)
 #define GO_ARGS_5(f, a, b, c, d) GO_ARG_(a), GO_ARG_(b), GO_ARG_(c), GO_ARG_(d)
-#define GO_ARGS_6(f, a, b, c, d, e)                                                         \
+#define GO_ARGS_6(f, a, b, c, d, e)                                                      \
     GO_ARG_(a), GO_ARG_(b), GO_ARG_(c), GO_ARG_(d), GO_ARG_(e)
-#define GO_ARGS_7(f, a, b, c, d, e, g)                                                      \
+#define GO_ARGS_7(f, a, b, c, d, e, g)                                                   \
     GO_ARG_(a), GO_ARG_(b), GO_ARG_(c), GO_ARG_(d), GO_ARG_(e), GO_ARG_(g)
 
 /* A second, never evaluated call with every argument a void *: accepted for integer and
@@ -122,16 +124,18 @@ go_checkpoint(void)
 #define GO_NILS_6 GO_NIL_, GO_NIL_, GO_NIL_, GO_NIL_, GO_NIL_
 #define GO_NILS_7 GO_NIL_, GO_NIL_, GO_NIL_, GO_NIL_, GO_NIL_, GO_NIL_
 
-#define GO_CALL_1(f) (f)()
-#define GO_CALL_2(f, a) (f)(a)
-#define GO_CALL_3(f, a, b) (f)(a, b)
-#define GO_CALL_4(f, a, b, c) (f)(a, b, c)
-#define GO_CALL_5(f, a, b, c, d) (f)(a, b, c, d)
-#define GO_CALL_6(f, a, b, c, d, e) (f)(a, b, c, d, e)
+#define GO_CALL_1(f)                   (f)()
+#define GO_CALL_2(f, a)                (f)(a)
+#define GO_CALL_3(f, a, b)             (f)(a, b)
+#define GO_CALL_4(f, a, b, c)          (f)(a, b, c)
+#define GO_CALL_5(f, a, b, c, d)       (f)(a, b, c, d)
+#define GO_CALL_6(f, a, b, c, d, e)    (f)(a, b, c, d, e)
 #define GO_CALL_7(f, a, b, c, d, e, g) (f)(a, b, c, d, e, g)
-#define GO_FIRST_(f, ...) f
-#define GO_FNAME_(f, ...) #f
+#define GO_FIRST_(f, ...)              f
+#define GO_FNAME_(f, ...)              #f
 
+/* clang-format 14 does not know _Pragma. */
+/* clang-format off */
 #define GO_SPAWN_(opts_, ...)                                                               \
     __extension__({                                                                         \
         if (0) {                                                                            \
@@ -148,5 +152,6 @@ go_checkpoint(void)
         go_spawn_((opts_), &go_site__, (go_entry_fn *)(void (*)(void))(GO_FIRST_(__VA_ARGS__, )), \
                   go_args__);                                                               \
     })
+/* clang-format on */
 
 #endif

@@ -32,7 +32,8 @@ int go_group_init(struct go_group *g, struct go_ctx *parent, int limit);
 int go_group_go(struct go_group *g, int (*fn)(struct go_ctx *ctx, void *arg), void *arg);
 
 /* As go_group_go, but -EAGAIN instead of parking. */
-int go_group_trygo(struct go_group *g, int (*fn)(struct go_ctx *ctx, void *arg), void *arg);
+int go_group_trygo(struct go_group *g, int (*fn)(struct go_ctx *ctx, void *arg),
+                   void *arg);
 
 /* PARKS until all have returned; the first error or 0. Ends the group: its context is
  * cancelled and released. */

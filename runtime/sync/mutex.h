@@ -20,9 +20,9 @@ struct go_mutex {
     struct go_waitq q; /* parked lockers; guarded by a bit of state */
 };
 
-#define GO_MUTEX_INIT                                                                       \
-    {                                                                                       \
-        .state = 0                                                                         \
+#define GO_MUTEX_INIT                                                                    \
+    {                                                                                    \
+        .state = 0                                                                       \
     }
 
 void go_mutex_lock_slow_(struct go_mutex *mu);

@@ -16,9 +16,9 @@ struct go_once {
     struct go_mutex mu;
 };
 
-#define GO_ONCE_INIT                                                                        \
-    {                                                                                       \
-        .done = 0                                                                           \
+#define GO_ONCE_INIT                                                                     \
+    {                                                                                    \
+        .done = 0                                                                        \
     }
 
 void go_once_slow_(struct go_once *o, void (*fn)(void *), void *arg);

@@ -14,16 +14,16 @@
 #include "runtime/sync/sem.h"
 
 struct go_rwmutex {
-    struct go_mutex writer; /* held by the writer, and by the one in waiting */
+    struct go_mutex writer;  /* held by the writer, and by the one in waiting */
     struct go_sem write_sem; /* where the writer waits for readers to leave */
     struct go_sem read_sem;  /* where readers wait for the writer */
-    int32_t readers;         /* atomic: active and waiting readers; minus 1<<30 with a writer */
-    int32_t leaving;         /* atomic: readers the waiting writer still waits for */
+    int32_t readers; /* atomic: active and waiting readers; minus 1<<30 with a writer */
+    int32_t leaving; /* atomic: readers the waiting writer still waits for */
 };
 
-#define GO_RWMUTEX_INIT                                                                     \
-    {                                                                                       \
-        .readers = 0                                                                        \
+#define GO_RWMUTEX_INIT                                                                  \
+    {                                                                                    \
+        .readers = 0                                                                     \
     }
 
 void go_rwmutex_lock(struct go_rwmutex *rw);    /* PARKS */

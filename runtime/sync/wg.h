@@ -23,9 +23,9 @@ struct go_wg {
     struct go_waitq q; /* guarded by lock */
 };
 
-#define GO_WG_INIT                                                                          \
-    {                                                                                       \
-        .state = 0                                                                         \
+#define GO_WG_INIT                                                                       \
+    {                                                                                    \
+        .state = 0                                                                       \
     }
 
 /* Add n (may be negative) to the counter; at zero, all waiters wake. Panics below zero and

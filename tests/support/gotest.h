@@ -24,11 +24,11 @@
 #ifndef GOJOBD_TESTS_SUPPORT_GOTEST_H
 #define GOJOBD_TESTS_SUPPORT_GOTEST_H
 
+#include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,31 +39,33 @@
 
 static int gotest_failures; /* atomic */
 
-#define CHECK(cond)                                                                         \
-    do {                                                                                    \
-        if (!(cond)) {                                                                      \
-            __atomic_fetch_add(&gotest_failures, 1, __ATOMIC_RELAXED);                      \
-            fprintf(stderr, "%s:%d: %s: failed: %s\n", __FILE__, __LINE__, __func__, #cond); \
-        }                                                                                   \
+#define CHECK(cond)                                                                      \
+    do {                                                                                 \
+        if (!(cond)) {                                                                   \
+            __atomic_fetch_add(&gotest_failures, 1, __ATOMIC_RELAXED);                   \
+            fprintf(stderr, "%s:%d: %s: failed: %s\n", __FILE__, __LINE__, __func__,     \
+                    #cond);                                                              \
+        }                                                                                \
     } while (0)
 
-#define CHECK_INT(got, want)                                                                \
-    do {                                                                                    \
-        long long got__ = (long long)(got), want__ = (long long)(want);                     \
-        if (got__ != want__) {                                                              \
-            __atomic_fetch_add(&gotest_failures, 1, __ATOMIC_RELAXED);                      \
-            fprintf(stderr, "%s:%d: %s: %s is %lld, want %lld\n", __FILE__, __LINE__,       \
-                    __func__, #got, got__, want__);                                         \
-        }                                                                                   \
+#define CHECK_INT(got, want)                                                             \
+    do {                                                                                 \
+        long long got__ = (long long)(got), want__ = (long long)(want);                  \
+        if (got__ != want__) {                                                           \
+            __atomic_fetch_add(&gotest_failures, 1, __ATOMIC_RELAXED);                   \
+            fprintf(stderr, "%s:%d: %s: %s is %lld, want %lld\n", __FILE__, __LINE__,    \
+                    __func__, #got, got__, want__);                                      \
+        }                                                                                \
     } while (0)
 
-#define REQUIRE(cond)                                                                       \
-    do {                                                                                    \
-        if (!(cond)) {                                                                      \
-            fprintf(stderr, "%s:%d: %s: failed: %s\n", __FILE__, __LINE__, __func__, #cond); \
-            go_dump(2);                                                                     \
-            exit(1);                                                                        \
-        }                                                                                   \
+#define REQUIRE(cond)                                                                    \
+    do {                                                                                 \
+        if (!(cond)) {                                                                   \
+            fprintf(stderr, "%s:%d: %s: failed: %s\n", __FILE__, __LINE__, __func__,     \
+                    #cond);                                                              \
+            go_dump(2);                                                                  \
+            exit(1);                                                                     \
+        }                                                                                \
     } while (0)
 
 static inline void
@@ -74,21 +76,21 @@ gotest_assert(void)
     assert_int_equal(n, 0);
 }
 
-#define GO_TEST(name)                                                                       \
-    static void name##_body(void);                                                          \
-    static int name##_main(int argc, char **argv)                                           \
-    {                                                                                       \
-        (void)argc;                                                                         \
-        (void)argv;                                                                         \
-        name##_body();                                                                      \
-        return 0;                                                                           \
-    }                                                                                       \
-    static void name(void **state)                                                          \
-    {                                                                                       \
-        (void)state;                                                                        \
-        assert_int_equal(go_main(name##_main, 0, NULL), 0);                                 \
-        gotest_assert();                                                                    \
-    }                                                                                       \
+#define GO_TEST(name)                                                                    \
+    static void name##_body(void);                                                       \
+    static int name##_main(int argc, char **argv)                                        \
+    {                                                                                    \
+        (void)argc;                                                                      \
+        (void)argv;                                                                      \
+        name##_body();                                                                   \
+        return 0;                                                                        \
+    }                                                                                    \
+    static void name(void **state)                                                       \
+    {                                                                                    \
+        (void)state;                                                                     \
+        assert_int_equal(go_main(name##_main, 0, NULL), 0);                              \
+        gotest_assert();                                                                 \
+    }                                                                                    \
     static void name##_body(void)
 
 #endif
