@@ -11,6 +11,7 @@ headers=$(find . -name '*.h' -not -path './build*' -not -path './.git/*' \
 n=0
 for h in $headers; do
     n=$((n + 1))
+    # shellcheck disable=SC2086 # flags are several words
     if "$@" $flags -include "$h" -x c /dev/null; then
         echo "ok $n - $h"
     else
