@@ -25,16 +25,20 @@ ssize_t go_fd_read_full(int fd, void *buf, size_t len, int64_t deadline);
  * sockets: -EPIPE. */
 ssize_t go_fd_write(int fd, const void *buf, size_t len, int64_t deadline);
 
-/* A connected, non-blocking, close-on-exec descriptor, or -errno. addr may be NULL. */
+/* A connected, non-blocking, close-on-exec descriptor, or -errno. addr may be NULL. A
+ * connection that its peer aborted while it was queued is skipped, as in Go. */
 int go_fd_accept(int fd, struct sockaddr *addr, socklen_t *len, int64_t deadline);
 
-/* Connect a non-blocking socket. */
+/* Connect a non-blocking socket. A Unix socket whose listener's backlog is full is tried
+ * again until deadline. */
 int go_fd_connect(int fd, const struct sockaddr *addr, socklen_t len, int64_t deadline);
 
-/* A listening TCP socket on addr (sockaddr_in, _in6 or _un), non-blocking, SO_REUSEADDR. */
+/* A listening stream socket on addr (sockaddr_in, _in6 or _un), non-blocking, SO_REUSEADDR.
+ * TCP connections accepted from it have TCP_NODELAY, as in Go. */
 int go_listen(const struct sockaddr *addr, socklen_t len, int backlog);
 
-/* Connect a new stream socket to addr: its descriptor or -errno. */
+/* Connect a new stream socket (TCP_NODELAY) to addr: its descriptor or -errno. Close it
+ * with go_fd_close(). */
 int go_dial(const struct sockaddr *addr, socklen_t len, int64_t deadline);
 
 #endif

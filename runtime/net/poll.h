@@ -3,9 +3,10 @@
  * edge-triggered; an fd is registered at its first wait and stays registered.
  *
  * Rules      An fd that was waited on must be closed with go_fd_close(), or released with
- *            go_fd_forget() before other code closes it; otherwise a later fd of the same
- *            number misses wake-ups. One goroutine may wait to read and one to write at a
- *            time (a second gets -EBUSY).
+ *            go_fd_forget() before other code closes it: only that ends waits under way. For
+ *            fds from go_fd_accept(), go_dial() and go_listen() it is vital: after a plain
+ *            close() a foreign fd of the same number could miss its wake-up. One goroutine
+ *            may wait to read and one to write at a time (a second gets -EBUSY).
  * Foreign loops  Any pollable fd will do, so another library's fds can be gathered in an
  *            epoll fd of its own, and a goroutine wait for that one (examples/http_fetch.c
  *            does so for libcurl).
