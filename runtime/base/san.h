@@ -29,6 +29,6 @@
 #endif
 
 #define GO_NO_SANITIZE                                                                   \
-    __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
+    __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize("undefined")))
 
 #endif
