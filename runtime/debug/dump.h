@@ -5,13 +5,19 @@
  * SIGQUIT handler before go_main keeps it).
  *
  *     goroutine 18 [chan receive, 2 minutes]:
+ *     go_chan_recv(+0x8c)
+ *     	0x55d0c8a0415c in worker_pool+0x415c
  *     consume(+0x2f)
- *     	0x55d0… in worker_pool
- *     created by main_ at worker_pool.c:41
+ *     	0x55d0c8a0121f in worker_pool+0x121f
+ *     created by main_ in goroutine 1 at worker_pool.c:41
  *
- * Frames are found by frame pointers: compile with -fno-omit-frame-pointer (the pkg-config
- * file says so). $GOTRACEBACK: none, single (default for panics: the culprit first, then
- * all), all, crash (all, then abort() for a core).
+ * The second address of a frame is what addr2line -e wants. Frames are found by frame
+ * pointers: compile with -fno-omit-frame-pointer (the pkg-config file says so).
+ *
+ * $GOTRACEBACK, read as the runtime starts, says what a panic, a fatal error or SIGQUIT
+ * prints after its message: none; single (the culprit only); all (the default: the culprit
+ * first, then everybody else); system (and the runtime's own frames); crash (as system,
+ * then abort() for a core).
  */
 #ifndef GOJOBD_RUNTIME_DEBUG_DUMP_H
 #define GOJOBD_RUNTIME_DEBUG_DUMP_H
@@ -25,6 +31,10 @@ void go_dump(int fd);
 
 /* One goroutine's part of it: 0 or -ESRCH. */
 int go_dump_one(int fd, int64_t id);
+
+/* As a profile: goroutines with the same state and backtrace counted together, the most
+ * numerous first. 0 or -errno (-ENOMEM). Any thread; never parks; blocks while fd does. */
+int go_dump_grouped(int fd);
 
 /* The states of a goroutine's life. */
 enum go_state {
@@ -46,7 +56,8 @@ struct go_info {
     const char *created_in, *created_file;
     int created_line;
     int64_t creator; /* goroutine id, 0 = foreign thread */
-    void *pc[32];    /* backtrace, innermost first */
+    void *pc[32];    /* backtrace, innermost first; all but an interrupted instruction are
+                        return addresses, one past the call */
     int npc;
 };
 

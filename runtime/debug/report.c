@@ -18,10 +18,9 @@ find_symbol(uintptr_t pc, bool exact, struct rt_symbol *ret)
 {
     bool found = rt_symbol_find(exact ? pc : pc - 1, ret);
 
-    if (!exact) {
+    /* object_offset stays: for the line of the call, not of what comes after it. */
+    if (!exact)
         ret->offset++;
-        ret->object_offset++;
-    }
     return found;
 }
 
@@ -120,20 +119,30 @@ put_creator(struct rt_out *o, const struct go_info *i)
     rt_out_fmt(o, " at %s:%d\n", i->created_file, i->created_line);
 }
 
+/* The frames of s to show: [from, to). */
+static void
+choose_frames(const struct rt_snap *s, bool inner, int *from, int *to)
+{
+    const uintptr_t *pc = (const uintptr_t *)s->info.pc;
+
+    *from = 0;
+    *to = s->info.npc;
+    if (inner)
+        return;
+    *from = inner_frames(pc, *to, s->exact);
+    while (*to > *from && is_entry(pc[*to - 1]))
+        --*to;
+}
+
 void
 rt_report_snap(struct rt_out *o, const struct rt_snap *s, bool inner)
 {
-    const uintptr_t *pc = (const uintptr_t *)s->info.pc;
-    int from = 0, to = s->info.npc;
+    int from, to;
 
     put_heading(o, s, s->site_fn);
-    if (!inner) {
-        from = inner_frames(pc, to, s->exact);
-        while (to > from && is_entry(pc[to - 1]))
-            to--;
-    }
+    choose_frames(s, inner, &from, &to);
     for (int i = from; i < to; i++)
-        rt_report_frame(o, pc[i], s->exact && i == 0);
+        rt_report_frame(o, (uintptr_t)s->info.pc[i], s->exact && i == 0);
     if (s->cut)
         rt_out_str(o, "...additional frames elided...\n");
     if (s->info.npc == 0 && s->info.state == GO_NEW)
@@ -142,6 +151,29 @@ rt_report_snap(struct rt_out *o, const struct rt_snap *s, bool inner)
         rt_out_str(o, "\tbacktrace unavailable\n");
     put_creator(o, &s->info);
     rt_out_char(o, '\n');
+}
+
+static void
+put_line(struct rt_out *o, uintptr_t pc, bool exact)
+{
+    struct rt_symbol s;
+
+    (void)find_symbol(pc, exact, &s);
+    rt_out_fmt(o, "#\t0x%lx\t%s+0x%lx\t%s+0x%lx\n", (unsigned long)pc,
+               s.name != NULL ? s.name : "??", (unsigned long)s.offset,
+               s.object != NULL ? s.object : "??", (unsigned long)s.object_offset);
+}
+
+void
+rt_report_lines(struct rt_out *o, const struct rt_snap *s, bool inner)
+{
+    int from, to;
+
+    choose_frames(s, inner, &from, &to);
+    for (int i = from; i < to; i++)
+        put_line(o, (uintptr_t)s->info.pc[i], s->exact && i == 0);
+    if (s->info.npc == 0)
+        put_line(o, (uintptr_t)s->fn, true);
 }
 
 /* --- the culprit ------------------------------------------------------------------------------------ */

@@ -142,6 +142,20 @@ sort_entries(struct entry *v, size_t n)
     }
 }
 
+/* Hand-written assembly may have no size: it reaches to the next symbol, and at most to the
+ * end of its section. */
+static uint32_t
+function_size(const unsigned char *file, const Elf64_Sym *s)
+{
+    const Elf64_Ehdr *eh = (const void *)file;
+    const Elf64_Shdr *sh = (const void *)(file + eh->e_shoff);
+    uint64_t size = s->st_size;
+
+    if (size == 0 && s->st_shndx < eh->e_shnum)
+        size = sh[s->st_shndx].sh_addr + sh[s->st_shndx].sh_size - s->st_value;
+    return size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
+}
+
 /* The index of a mapped file, in anonymous memory; NULL if it has none. */
 static struct table *
 index_file(const unsigned char *file, size_t size)
@@ -176,7 +190,7 @@ index_file(const unsigned char *file, size_t size)
             continue;
         t->v[t->n++] = (struct entry){
             .value = (uint32_t)sym[i].st_value,
-            .size = sym[i].st_size > UINT32_MAX ? UINT32_MAX : (uint32_t)sym[i].st_size,
+            .size = function_size(file, &sym[i]),
             .name = sym[i].st_name,
             .rank = name_rank(&sym[i], t->strings + sym[i].st_name),
         };
@@ -306,8 +320,7 @@ find_entry(const struct table *t, uintptr_t value)
     for (uint32_t i = lo, steps = 0; i > 0 && steps < 16; i--, steps++) {
         const struct entry *e = &t->v[i - 1];
 
-        /* Hand-written assembly may have no size: it reaches to the next symbol. */
-        if (value - e->value < e->size || (e->size == 0 && steps == 0)) {
+        if (value - e->value < e->size) {
             while (e > t->v && e[-1].value == e->value)
                 e--;
             return e;
