@@ -4,20 +4,11 @@
 #include <sched.h>
 #include <time.h>
 
+#include "runtime/base/atomic.h"
 #include "runtime/base/check.h"
 
 #define SPINS  100
 #define YIELDS 10
-
-static inline void
-cpu_relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
 
 void
 go_lck_slow_(struct go_lck *l)

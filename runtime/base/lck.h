@@ -32,7 +32,8 @@ enum go_lck_rank {
     GO_LCK_POLL,   /* a poll descriptor */
     GO_LCK_HEAP,   /* a P's timer heap; two: lower P first */
     GO_LCK_SCHED,  /* the scheduler: idle lists and the global queue */
-    GO_LCK_STACKS, /* the central stack and goroutine pools */
+    GO_LCK_RECORDS, /* the central pool of goroutine records */
+    GO_LCK_STACKS,  /* a central pool of stacks */
     GO_LCK_TRACE,
 };
 

@@ -104,6 +104,7 @@ struct go_waiter {
     int64_t n;              /* semaphore: units wanted; select: index of the case */
     bool ok;                /* outcome: woken by success (channel: not by close) */
     bool select;            /* claim g->select_won before taking this one */
+    bool won;               /* select: this is the case that was claimed */
 };
 
 static inline void
@@ -174,9 +175,10 @@ struct go_m {
     uint32_t rand;
 
     /* Shared. */
-    uint32_t park;       /* futex: 1 = wake-up pending */
-    struct go_p *next_p; /* handed over by whoever woke it; written before park is set */
-    struct go_g *locked_g;  /* the G tied to this thread */
+    uint32_t park; /* futex: 1 = wake-up pending */
+    struct go_p *next_p;   /* handed over by whoever woke it; written before park is set */
+    struct go_g *next_g;   /* likewise: its tied goroutine, now runnable; or NULL */
+    struct go_g *locked_g; /* the G tied to this thread */
     struct go_m *idle_next; /* guarded by sched.lock */
     struct go_m *all_next;  /* constant once published */
     int tid;
@@ -259,7 +261,7 @@ rt_exit(void)
     struct go_m *m = rt_m();
 
     RT_BARRIER();
-    if (--m->in_rt == 0 && UNLIKELY(*m->preempt))
+    if (--m->in_rt == 0 && UNLIKELY(__atomic_load_n(m->preempt, __ATOMIC_RELAXED)))
         rt_exit_preempted_();
 }
 
@@ -269,6 +271,12 @@ rt_exit(void)
  * under *lock, which this releases (NULL: none). Returns once rt_ready() was called on it.
  * Panics in a no-park or blocking region. reason must be static. */
 void rt_park(struct go_lck *lock, const char *reason);
+
+/* rt_park in two steps, for objects whose lock is not a struct go_lck. prepare first, then
+ * make the waiter visible and release the lock, then commit. rt_ready() may come at any
+ * moment after the waiter is visible, even before commit: commit then returns at once. */
+void rt_park_prepare(const char *reason);
+void rt_park_commit(void);
 
 /* As rt_park, but gives up at deadline (go_now() clock): true if woken by rt_ready(), false
  * if the deadline came first, and then w has been taken out of its queue under *lock. w
@@ -296,6 +304,8 @@ waiter_claim(struct go_waiter *w)
 
 /* A timer in some P's heap. fn(t) runs on the scheduler, without locks, inside the runtime:
  * it must not park and must be short. Zeroed is unarmed. */
+#define RT_TIMER_SELF_FREEING (-1) /* as period: one-shot, and fn frees t; never stopped */
+
 struct rt_timer {
     int64_t when;
     int64_t period; /* > 0: re-armed at when + k * period before fn runs */
@@ -303,7 +313,7 @@ struct rt_timer {
     void *arg;
     struct go_p *owner; /* atomic: whose heap, under whose lock; NULL = not armed */
     uint32_t index;     /* in the heap; guarded by the heap's lock */
-    uint32_t firing;    /* atomic: 1 while fn runs */
+    uint32_t firing;    /* atomic: how many threads run fn now */
 };
 
 /* Arm t, which is not armed, for when. Runtime entered. */

@@ -81,7 +81,7 @@ extern _Thread_local volatile unsigned char go_preempt_flag_
 static inline void
 go_checkpoint(void)
 {
-    if (__builtin_expect(go_preempt_flag_, 0))
+    if (__builtin_expect(__atomic_load_n(&go_preempt_flag_, __ATOMIC_RELAXED), 0))
         go_checkpoint_slow_();
 }
 

@@ -1,0 +1,244 @@
+/* Channels: see chan.h for what they promise, chan_impl.h for the two operations. */
+#include "runtime/chan/chan.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "runtime/chan/chan_impl.h"
+
+struct go_chan *
+go_chan_new(size_t elem_size, size_t cap)
+{
+    struct go_chan *c;
+    size_t bytes;
+
+    if (__builtin_mul_overflow(elem_size, cap, &bytes) ||
+        __builtin_add_overflow(bytes, sizeof(*c), &bytes) || bytes > PTRDIFF_MAX)
+        return NULL;
+    c = malloc(bytes);
+    if (c == NULL)
+        return NULL;
+    memset(c, 0, sizeof(*c));
+    c->magic = CHAN_MAGIC;
+    c->refs = 1;
+    c->elem_size = elem_size;
+    c->cap = cap;
+    return c;
+}
+
+struct go_chan *
+go_chan_ref(struct go_chan *c)
+{
+    if (c != NULL) {
+        chan_check(c);
+        ADD(&c->refs, 1, RELAXED);
+    }
+    return c;
+}
+
+void
+go_chan_unref(struct go_chan *c)
+{
+    if (c == NULL)
+        return;
+    chan_check(c);
+    /* Acquire-release: whoever frees has seen everything the others did. */
+    if (ADD(&c->refs, (uint32_t)-1, ACQ_REL) > 0)
+        return;
+    if (c->recvq.head != NULL || c->sendq.head != NULL)
+        go_panic("last reference to a channel dropped while goroutines wait on it");
+    c->magic = 0;
+    free(c);
+}
+
+_Noreturn static void
+park_for_ever(const char *reason)
+{
+    (void)rt_enter();
+    for (;;)
+        rt_park(NULL, reason);
+}
+
+void
+go_chan_send(struct go_chan *c, const void *elem)
+{
+    struct go_waiter w;
+    struct go_g *wake;
+    struct go_m *m;
+
+    if (UNLIKELY(c == NULL))
+        park_for_ever("chan send (nil chan)");
+    m = rt_enter();
+    chan_check(c);
+    go_lck_lock(&c->lock, GO_LCK_CHAN);
+    if (UNLIKELY(c->closed)) {
+        go_lck_unlock(&c->lock);
+        go_panic("send on closed channel");
+    }
+    if (chan_send_locked(c, elem, &wake)) {
+        go_lck_unlock(&c->lock);
+        if (wake != NULL)
+            rt_ready(wake);
+        rt_exit();
+        return;
+    }
+    w.g = m->g;
+    w.elem = (void *)(uintptr_t)elem;
+    w.select = false;
+    w.ok = false;
+    waitq_push(&c->sendq, &w);
+    rt_park(&c->lock, "chan send");
+    if (UNLIKELY(!w.ok))
+        go_panic("send on closed channel");
+    rt_exit();
+}
+
+bool
+go_chan_recv(struct go_chan *c, void *elem)
+{
+    struct go_waiter w;
+    struct go_g *wake;
+    struct go_m *m;
+    int r;
+
+    if (UNLIKELY(c == NULL))
+        park_for_ever("chan receive (nil chan)");
+    m = rt_enter();
+    chan_check(c);
+    go_lck_lock(&c->lock, GO_LCK_CHAN);
+    r = chan_recv_locked(c, elem, &wake);
+    if (r >= 0) {
+        go_lck_unlock(&c->lock);
+        if (wake != NULL)
+            rt_ready(wake);
+        rt_exit();
+        return r == 1;
+    }
+    w.g = m->g;
+    w.elem = elem;
+    w.select = false;
+    w.ok = false;
+    waitq_push(&c->recvq, &w);
+    rt_park(&c->lock, "chan receive");
+    if (UNLIKELY(!w.ok) && elem != NULL)
+        memset(elem, 0, go_chan_elem_size(c));
+    rt_exit();
+    return w.ok;
+}
+
+int
+go_chan_try_send(struct go_chan *c, const void *elem)
+{
+    struct go_g *wake;
+    bool sent;
+
+    /* Full and nobody waits, seen without the lock: that was true at some moment during
+     * this call, which is all a try can say (Go's chansend does the same). */
+    if (c == NULL)
+        return -EAGAIN;
+    chan_check(c);
+    if (!LOAD(&c->closed, RELAXED) &&
+        (c->cap == 0 ? LOAD(&c->recvq.head, RELAXED) == NULL : LOAD(&c->len, RELAXED) == c->cap))
+        return -EAGAIN;
+    (void)rt_enter();
+    go_lck_lock(&c->lock, GO_LCK_CHAN);
+    if (c->closed) {
+        go_lck_unlock(&c->lock);
+        go_panic("send on closed channel");
+    }
+    sent = chan_send_locked(c, elem, &wake);
+    go_lck_unlock(&c->lock);
+    if (wake != NULL)
+        rt_ready(wake);
+    rt_exit();
+    return sent ? 1 : -EAGAIN;
+}
+
+int
+go_chan_try_recv(struct go_chan *c, void *elem)
+{
+    struct go_g *wake;
+    int r;
+
+    if (c == NULL)
+        return -EAGAIN;
+    chan_check(c);
+    /* Empty and open, seen without the lock. closed is looked at last: a channel that was
+     * still open then had been empty before (Go's chanrecv). */
+    if (LOAD(&c->len, ACQUIRE) == 0 && LOAD(&c->sendq.head, ACQUIRE) == NULL &&
+        !LOAD(&c->closed, ACQUIRE))
+        return -EAGAIN;
+    (void)rt_enter();
+    go_lck_lock(&c->lock, GO_LCK_CHAN);
+    r = chan_recv_locked(c, elem, &wake);
+    go_lck_unlock(&c->lock);
+    if (wake != NULL)
+        rt_ready(wake);
+    rt_exit();
+    return r;
+}
+
+/* Take all waiters of q, chained by next, in front of list. Under the lock. */
+static struct go_waiter *
+release_all(struct go_waitq *q, struct go_waiter *list)
+{
+    struct go_waiter *w;
+
+    while ((w = chan_dequeue(q)) != NULL) {
+        w->ok = false;
+        w->next = list;
+        list = w;
+    }
+    return list;
+}
+
+void
+go_chan_close(struct go_chan *c)
+{
+    struct go_waiter *list, *w;
+
+    if (c == NULL)
+        go_panic("close of nil channel");
+    (void)rt_enter();
+    chan_check(c);
+    go_lck_lock(&c->lock, GO_LCK_CHAN);
+    if (c->closed) {
+        go_lck_unlock(&c->lock);
+        go_panic("close of closed channel");
+    }
+    STORE(&c->closed, true, RELEASE);
+    list = release_all(&c->recvq, NULL);
+    list = release_all(&c->sendq, list);
+    go_lck_unlock(&c->lock);
+    while ((w = list) != NULL) {
+        list = w->next; /* w is gone once its goroutine is ready */
+        rt_ready(w->g);
+    }
+    rt_exit();
+}
+
+size_t
+go_chan_len(const struct go_chan *c)
+{
+    return c == NULL ? 0 : LOAD(&c->len, RELAXED);
+}
+
+size_t
+go_chan_cap(const struct go_chan *c)
+{
+    return c == NULL ? 0 : c->cap;
+}
+
+size_t
+go_chan_elem_size(const struct go_chan *c)
+{
+    return c == NULL ? 0 : c->elem_size;
+}
+
+void
+go_chan_check_size_(const struct go_chan *c, size_t size)
+{
+    if (c != NULL && c->elem_size != size)
+        go_panic("a value of %zu bytes for a channel of %zu-byte elements", size,
+                 c->elem_size);
+}

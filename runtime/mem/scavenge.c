@@ -1,0 +1,133 @@
+/*
+ * Background shrinking of stacks, on sysmon's thread.
+ *
+ * Free stacks: what lay unused in a central pool between two visits goes back.
+ *
+ * Deep stacks whose goroutine waits: the pages below the frames in use go back. The
+ * goroutine may be woken at any moment, so it must be kept from running meanwhile, without
+ * any cost to the ordinary wake-up. The word on_cpu serves (switch.h): whoever wants to run
+ * a G waits for it to be 0.
+ *
+ *   scavenger                        waker and runner
+ *   (a) on_cpu: 0 -> SCAVENGING      (1) status = RUNNABLE
+ *   (b) membarrier                   (2) queue, dequeue
+ *   (c) status still WAITING?        (3) on_cpu == 0? else wait
+ *
+ * The system call membarrier() is a full fence on every thread. A (1) before the fence of
+ * its thread is seen by (c): we keep off. A (1) after it is followed by a (3) that sees
+ * (a), since (2) orders (3) after (1): the runner waits. Either way nobody runs on the stack
+ * while its pages go. A runner that had passed (3) before (a) stores on_cpu = 1 over ours;
+ * its (1) came before the fence, so (c) sees it.
+ */
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "runtime/mem/stack.h"
+#include "runtime/sched/sched.h"
+
+#define SCAVENGING  2
+#define FREE_STEP   4096               /* free stacks a visit */
+#define RECORD_STEP 8192               /* records looked at a visit */
+#define BATCH       16                 /* goroutines held at once: some 20 us */
+#define IDLE_FOR    (2 * GO_SECOND)    /* waiting for longer than that */
+#define PAGE        4096
+
+struct visit {
+    struct go_g *batch[BATCH];
+    uint32_t runs[BATCH];
+    int n;
+    int64_t now;
+    uint32_t index, from, to; /* of the records, this visit's part */
+    bool wanted;              /* some may be due later */
+};
+
+static int
+membarrier_call(int cmd)
+{
+    return (int)syscall(SYS_membarrier, cmd, 0, 0);
+}
+
+/* Give back what lies below the frames of g, which cannot run. */
+static void
+trim(struct go_g *g)
+{
+    uintptr_t lo, hi, sp = (uintptr_t)g->sp;
+
+    if (!rt_stack_bounds(g, &lo, &hi) || sp <= lo || sp > hi)
+        return;
+    sp = (sp - 128) & ~(uintptr_t)(PAGE - 1); /* 128: the ABI's red zone */
+    if (sp > lo)
+        (void)madvise((void *)lo, sp - lo, MADV_DONTNEED);
+}
+
+static void
+trim_batch(struct visit *v)
+{
+    if (v->n == 0)
+        return;
+    if (membarrier_call(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0)
+        for (int i = 0; i < v->n; i++) {
+            struct go_g *g = v->batch[i];
+
+            if (LOAD(&g->status, ACQUIRE) == GO_WAITING) {
+                g->stack->trimmed = v->runs[i];
+                trim(g);
+            }
+        }
+    for (int i = 0; i < v->n; i++)
+        (void)CAS(&v->batch[i]->on_cpu, SCAVENGING, 0, RELEASE);
+    v->n = 0;
+}
+
+static bool
+consider(struct go_g *g, void *arg)
+{
+    struct visit *v = arg;
+    uint32_t i = v->index++;
+
+    if (i < v->from)
+        return true;
+    if (i >= v->to)
+        return false;
+    if (LOAD(&g->status, ACQUIRE) != GO_WAITING)
+        return true;
+    v->wanted = true;
+    if (v->now - LOAD(&g->since, RELAXED) < IDLE_FOR ||
+        !CAS(&g->on_cpu, 0, SCAVENGING, SEQ_CST))
+        return true;
+    /* Between the look at status and the claim it may have run and even ended; stack and
+     * runs are only trustworthy once (c) has found it waiting still: trim_batch() checks
+     * before it uses them. */
+    if (LOAD(&g->status, ACQUIRE) != GO_WAITING || g->stack == NULL ||
+        g->stack->trimmed == g->runs) {
+        (void)CAS(&g->on_cpu, SCAVENGING, 0, RELEASE);
+        return true;
+    }
+    v->batch[v->n] = g;
+    v->runs[v->n++] = g->runs;
+    if (v->n == BATCH)
+        trim_batch(v);
+    return true;
+}
+
+bool
+stack_scavenge(int64_t now)
+{
+    static uint32_t position;
+    static int registered;
+    struct visit v = {.now = now, .from = position, .to = position + RECORD_STEP};
+    bool more = stack_release_free(FREE_STEP) > 0;
+
+    if (registered == 0)
+        registered =
+            membarrier_call(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0 ? 1 : -1;
+    if (registered < 0 || stack_guard_method() == STACK_GUARD_NONE)
+        return more;
+    rt_each_g(consider, &v);
+    trim_batch(&v);
+    position = v.index > v.to ? v.to : 0; /* the end was reached: start over */
+    return more || v.wanted;
+}

@@ -1,0 +1,65 @@
+/* Counters: each P counts for itself; here they are summed. */
+#include "runtime/debug/stats.h"
+
+#include "runtime/mem/stack.h"
+#include "runtime/sched/runq.h"
+
+int64_t
+go_num_goroutine(void)
+{
+    int64_t live = LOAD(&sched.foreign_spawned, RELAXED);
+
+    for (uint32_t i = 0; i < LOAD(&sched.nallp, ACQUIRE); i++) {
+        const struct p_counters *c = &sched.allp[i]->count;
+
+        live += LOAD(&c->spawned, RELAXED) - LOAD(&c->ended, RELAXED);
+    }
+    return live;
+}
+
+static int64_t
+threads_idle(void)
+{
+    int64_t n;
+
+    go_lck_lock(&sched.lock, GO_LCK_SCHED);
+    n = sched.nmidle;
+    go_lck_unlock(&sched.lock);
+    return n;
+}
+
+void
+go_stats(struct go_stats *ret)
+{
+    struct stack_stats stacks;
+
+    rt_init();
+    *ret = (struct go_stats){
+        .spawned = LOAD(&sched.foreign_spawned, RELAXED),
+        .runnable = LOAD(&sched.gq_n, RELAXED),
+        .handoffs = LOAD(&sched.handoffs, RELAXED),
+        .polls = LOAD(&sched.polls, RELAXED),
+        .threads = LOAD(&sched.nm, RELAXED),
+        .idle_threads = threads_idle(),
+        .maxprocs = LOAD(&sched.maxprocs, RELAXED),
+        .idle_procs = LOAD(&sched.npidle, RELAXED),
+        .live = go_num_goroutine(),
+    };
+    for (uint32_t i = 0; i < LOAD(&sched.nallp, ACQUIRE); i++) {
+        const struct go_p *p = sched.allp[i];
+        const struct p_counters *c = &p->count;
+
+        ret->spawned += LOAD(&c->spawned, RELAXED);
+        ret->parked += LOAD(&c->parked, RELAXED);
+        ret->switches += LOAD(&c->switches, RELAXED);
+        ret->steals += LOAD(&c->steals, RELAXED);
+        ret->preempted += LOAD(&c->preempted, RELAXED);
+        ret->timers += LOAD(&c->timers, RELAXED);
+        ret->runnable += runq_len(p) + (LOAD(&p->runnext, RELAXED) != NULL);
+    }
+    stack_stats(&stacks);
+    ret->stack_reserved = stacks.reserved;
+    ret->stack_inuse = stacks.inuse;
+    ret->stack_cached = stacks.cached;
+    ret->stack_released = stacks.released;
+}
