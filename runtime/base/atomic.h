@@ -10,11 +10,11 @@
 #define ADD(p, v, order)   __atomic_add_fetch((p), (v), __ATOMIC_##order)
 
 /* One attempt to replace *p, if it equals old, by new; failure orders nothing. */
-#define CAS(p, old, new, order)                                                             \
-    __extension__({                                                                         \
-        __typeof__(*(p)) cas_old__ = (old);                                                 \
-        __atomic_compare_exchange_n((p), &cas_old__, (new), false, __ATOMIC_##order,        \
-                                    __ATOMIC_RELAXED);                                      \
+#define CAS(p, old, new, order)                                                          \
+    __extension__({                                                                      \
+        __typeof__(*(p)) cas_old__ = (old);                                              \
+        __atomic_compare_exchange_n((p), &cas_old__, (new), false, __ATOMIC_##order,     \
+                                    __ATOMIC_RELAXED);                                   \
     })
 
 /* Counters written by one thread only and read by any: no locked instruction. */

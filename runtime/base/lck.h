@@ -25,13 +25,13 @@ struct go_lck {
 
 enum go_lck_rank {
     GO_LCK_NONE,
-    GO_LCK_CTX,    /* struct go_ctx; parent before child */
-    GO_LCK_TIMER,  /* struct go_timer: stop and reset against each other */
-    GO_LCK_CHAN,   /* struct go_chan; two: lower address first */
-    GO_LCK_SYNC,   /* WaitGroup, Semaphore, Cond */
-    GO_LCK_POLL,   /* a poll descriptor */
-    GO_LCK_HEAP,   /* a P's timer heap; two: lower P first */
-    GO_LCK_SCHED,  /* the scheduler: idle lists and the global queue */
+    GO_LCK_CTX,     /* struct go_ctx; parent before child */
+    GO_LCK_TIMER,   /* struct go_timer: stop and reset against each other */
+    GO_LCK_CHAN,    /* struct go_chan; two: lower address first */
+    GO_LCK_SYNC,    /* WaitGroup, Semaphore, Cond */
+    GO_LCK_POLL,    /* a poll descriptor */
+    GO_LCK_HEAP,    /* a P's timer heap; two: lower P first */
+    GO_LCK_SCHED,   /* the scheduler: idle lists and the global queue */
     GO_LCK_RECORDS, /* the central pool of goroutine records */
     GO_LCK_STACKS,  /* a central pool of stacks */
     GO_LCK_TRACE,

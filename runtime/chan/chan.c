@@ -1,4 +1,5 @@
 /* Channels: see chan.h for what they promise, chan_impl.h for the two operations. */
+#define _GNU_SOURCE
 #include "runtime/chan/chan.h"
 
 #include <stdint.h>
@@ -137,8 +138,8 @@ go_chan_try_send(struct go_chan *c, const void *elem)
     if (c == NULL)
         return -EAGAIN;
     chan_check(c);
-    if (!LOAD(&c->closed, RELAXED) &&
-        (c->cap == 0 ? LOAD(&c->recvq.head, RELAXED) == NULL : LOAD(&c->len, RELAXED) == c->cap))
+    if (!LOAD(&c->closed, RELAXED) && (c->cap == 0 ? LOAD(&c->recvq.head, RELAXED) == NULL
+                                                   : LOAD(&c->len, RELAXED) == c->cap))
         return -EAGAIN;
     (void)rt_enter();
     go_lck_lock(&c->lock, GO_LCK_CHAN);

@@ -22,7 +22,7 @@ struct go_chan {
     struct go_lck lock; /* rank GO_LCK_CHAN; two channels: lower address first */
     /* Guarded by lock; len and closed are atomic for the looks without it. */
     size_t len;
-    size_t head;  /* slot of the oldest element */
+    size_t head; /* slot of the oldest element */
     bool closed;
     struct go_waitq recvq; /* parked receivers, FIFO: only while len == 0 */
     struct go_waitq sendq; /* parked senders, FIFO: only while len == cap */
@@ -79,7 +79,8 @@ chan_send_locked(struct go_chan *c, const void *elem, struct go_g **wake)
     if (c->len < c->cap) {
         size_t tail = c->head + c->len;
 
-        chan_copy(chan_slot(c, tail >= c->cap ? tail - c->cap : tail), elem, c->elem_size);
+        chan_copy(chan_slot(c, tail >= c->cap ? tail - c->cap : tail), elem,
+                  c->elem_size);
         STORE(&c->len, c->len + 1, RELAXED);
         return true;
     }

@@ -6,6 +6,7 @@
  * A waker claims g->select_won before it takes a select's waiter, so exactly one case wins.
  * The waiters live in the caller's case array: nothing is allocated.
  */
+#define _GNU_SOURCE
 #include "runtime/chan/select.h"
 
 #include <errno.h>

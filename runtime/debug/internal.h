@@ -22,6 +22,10 @@ void rt_bt_answer(struct go_m *m, void *ucontext);
  * Called by the SIGSEGV handler on the alternate stack (16 KiB of it are needed). */
 _Noreturn void rt_report_overflow(struct go_g *g, void *fault_addr, void *ucontext);
 
+/* A memory fault that is no overflow and that nobody else handles: says where, dumps, and
+ * aborts for a core. */
+_Noreturn void rt_report_fault(int sig, void *fault_addr, void *ucontext);
+
 /* --- given by the scheduler ------------------------------------------------------------------ */
 
 /* Every M but foreign ones, linked by all_next; atomic. Ms are never freed. */

@@ -187,3 +187,16 @@ rt_report_overflow(struct go_g *g, void *fault_addr, void *ucontext)
     }
     rt_die_end(&f, false);
 }
+
+void
+rt_report_fault(int sig, void *fault_addr, void *ucontext)
+{
+    static struct rt_frames f;
+
+    rt_die_begin("fatal error: %s at address %p\n\n",
+                 sig == SIGBUS ? "SIGBUS: bus error" : "SIGSEGV: segmentation violation",
+                 fault_addr);
+    (void)rt_out_flush(&out);
+    rt_frames_context(&f, ucontext);
+    rt_die_end(&f, true);
+}

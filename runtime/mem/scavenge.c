@@ -19,6 +19,7 @@
  * while its pages go. A runner that had passed (3) before (a) stores on_cpu = 1 over ours;
  * its (1) came before the fence, so (c) sees it.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
@@ -29,10 +30,10 @@
 #include "runtime/sched/sched.h"
 
 #define SCAVENGING  2
-#define FREE_STEP   4096               /* free stacks a visit */
-#define RECORD_STEP 8192               /* records looked at a visit */
-#define BATCH       16                 /* goroutines held at once: some 20 us */
-#define IDLE_FOR    (2 * GO_SECOND)    /* waiting for longer than that */
+#define FREE_STEP   4096            /* free stacks a visit */
+#define RECORD_STEP 8192            /* records looked at a visit */
+#define BATCH       16              /* goroutines held at once: some 20 us */
+#define IDLE_FOR    (2 * GO_SECOND) /* waiting for longer than that */
 #define PAGE        4096
 
 struct visit {

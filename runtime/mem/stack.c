@@ -1,4 +1,5 @@
 /* See stack.h. Per class: chunks of 64 MiB, slots in them, a central pool. */
+#define _GNU_SOURCE
 #include "runtime/mem/stack.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "runtime/sched/blocking.h"
 #include "runtime/sched/sched.h"
 #include "runtime/sched/switch.h"
 
@@ -33,14 +35,14 @@
  * a P's cache, in free[], in cold[], or not used yet (number >= made). */
 struct pool {
     struct go_lck lock;
-    char **chunk;            /* table of CHUNKS_MAX, filled in order */
-    uint32_t nchunk;         /* guarded by lock */
-    uint32_t slots, made;    /* reserved; ever used. Guarded by lock */
-    struct go_stack **free;  /* [first, last): pages resident, most recently freed last */
-    uint32_t first, last;    /* guarded by lock */
-    uint32_t low;            /* least of last - first since the last scavenge */
-    uint32_t *cold, ncold;   /* slots whose pages went back to the system */
-    uint32_t room;           /* entries free[] and cold[] can hold: >= slots */
+    char **chunk;           /* table of CHUNKS_MAX, filled in order */
+    uint32_t nchunk;        /* guarded by lock */
+    uint32_t slots, made;   /* reserved; ever used. Guarded by lock */
+    struct go_stack **free; /* [first, last): pages resident, most recently freed last */
+    uint32_t first, last;   /* guarded by lock */
+    uint32_t low;           /* least of last - first since the last scavenge */
+    uint32_t *cold, ncold;  /* slots whose pages went back to the system */
+    uint32_t room;          /* entries free[] and cold[] can hold: >= slots */
 };
 
 static struct pool pools[STACK_CLASSES];
@@ -117,9 +119,10 @@ stack_init(void)
         if (*end == '\0' && kib >= 64 && kib <= 65536)
             default_class = stack_class((size_t)kib << 10);
         else
-            fprintf(stderr,
-                    "goroutine: GOSTACK=%s ignored: not a number of KiB from 64 to 65536\n",
-                    size);
+            fprintf(
+                stderr,
+                "goroutine: GOSTACK=%s ignored: not a number of KiB from 64 to 65536\n",
+                size);
     }
 }
 
@@ -447,7 +450,8 @@ stack_release_free(uint32_t max)
                 uint32_t slot = s->slot;
 
                 ADD(&released_bytes, (int64_t)(s->hi - s->lo), RELAXED);
-                (void)madvise((void *)s->lo, s->hi - s->lo, MADV_DONTNEED); /* s is gone */
+                (void)madvise((void *)s->lo, s->hi - s->lo,
+                              MADV_DONTNEED); /* s is gone */
                 go_lck_lock(&pool->lock, GO_LCK_STACKS);
                 pool->cold[pool->ncold++] = slot;
                 go_lck_unlock(&pool->lock);
@@ -492,8 +496,8 @@ stack_stats(struct stack_stats *ret)
         go_lck_unlock(&pool->lock);
     }
     for (uint32_t i = 0; i < LOAD(&sched.nallp, ACQUIRE); i++)
-        free_bytes += (int64_t)class_size(default_class) *
-                      LOAD(&sched.allp[i]->stacks_n, RELAXED);
+        free_bytes +=
+            (int64_t)class_size(default_class) * LOAD(&sched.allp[i]->stacks_n, RELAXED);
     ret->cached = free_bytes;
     ret->inuse = made - free_bytes;
 }

@@ -26,14 +26,14 @@ struct go_p;
 
 /* The descriptor at the top of each slot. */
 struct go_stack {
-    uintptr_t lo; /* lowest usable address */
-    uintptr_t hi; /* end of the slot; this struct is just below */
+    uintptr_t lo;          /* lowest usable address */
+    uintptr_t hi;          /* end of the slot; this struct is just below */
     struct go_stack *next; /* link in a free list */
     void *fiber;           /* TSan's; NULL else */
     uint32_t size_class;
-    uint32_t slot;      /* number in its class */
-    uint32_t valgrind;  /* stack id */
-    uint32_t trimmed;   /* g->runs at the scavenger's last visit: no second one needed */
+    uint32_t slot;     /* number in its class */
+    uint32_t valgrind; /* stack id */
+    uint32_t trimmed;  /* g->runs at the scavenger's last visit: no second one needed */
 };
 
 enum stack_guard { STACK_GUARD_NONE, STACK_GUARD_MADVISE, STACK_GUARD_MPROTECT };

@@ -2,6 +2,7 @@
  * Blocking regions: the goroutine leaves its P where sysmon may take it, and gets it back
  * with one compare-and-swap if nobody did. No-park regions: a counter.
  */
+#define _GNU_SOURCE
 #include "runtime/sched/blocking.h"
 
 #include <errno.h>

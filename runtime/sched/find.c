@@ -20,6 +20,7 @@
  * goes idle publishes its timers first and then compares with poll_until; the poller
  * publishes poll_until first and then computes the minimum once more.
  */
+#define _GNU_SOURCE
 #include <sched.h>
 #include <time.h>
 
@@ -239,8 +240,9 @@ poll_now(struct go_p *p)
 static bool
 may_spin(const struct go_m *m)
 {
-    return m->spinning || 2 * LOAD(&sched.nmspinning, RELAXED) <
-                              LOAD(&sched.maxprocs, RELAXED) - LOAD(&sched.npidle, RELAXED);
+    return m->spinning ||
+           2 * LOAD(&sched.nmspinning, RELAXED) <
+               LOAD(&sched.maxprocs, RELAXED) - LOAD(&sched.npidle, RELAXED);
 }
 
 /* Is p's next timer due within the time that going to sleep and waking up would take? */

@@ -21,6 +21,7 @@
  * If the handler finds the thread inside the runtime it does nothing: the preempt flag,
  * set at the same time, makes the goroutine yield when it leaves the runtime.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -92,8 +93,7 @@ on_fault(int sig, siginfo_t *info, void *context)
         old->sa_handler(sig);
         return;
     }
-    rt_report_fault(m != NULL ? m->g : NULL, sig, info->si_addr, context);
-    signal(sig, SIG_DFL); /* returning faults again, now for good, with a core */
+    rt_report_fault(sig, info->si_addr, context);
 }
 
 /* A signal stack for this thread: an overflowed goroutine has none left to handle the

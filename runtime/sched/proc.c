@@ -1,4 +1,5 @@
 /* Ps: how many, who has which, and their retirement when GOMAXPROCS goes down. */
+#define _GNU_SOURCE
 #include "runtime/sched/proc.h"
 
 #include <errno.h>
@@ -97,9 +98,8 @@ default_procs(void)
         v = strtol(env, &end, 10);
         if (*end == '\0' && errno == 0 && v >= 1 && v <= GO_MAXPROCS_MAX)
             return (int)v;
-        fprintf(stderr,
-                "goroutine: GOMAXPROCS=%s ignored: not a number from 1 to %d\n", env,
-                GO_MAXPROCS_MAX);
+        fprintf(stderr, "goroutine: GOMAXPROCS=%s ignored: not a number from 1 to %d\n",
+                env, GO_MAXPROCS_MAX);
     }
     quota = cgroup_cpus();
     if (quota < n)

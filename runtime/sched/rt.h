@@ -175,10 +175,10 @@ struct go_m {
     uint32_t rand;
 
     /* Shared. */
-    uint32_t park; /* futex: 1 = wake-up pending */
-    struct go_p *next_p;   /* handed over by whoever woke it; written before park is set */
-    struct go_g *next_g;   /* likewise: its tied goroutine, now runnable; or NULL */
-    struct go_g *locked_g; /* the G tied to this thread */
+    uint32_t park;       /* futex: 1 = wake-up pending */
+    struct go_p *next_p; /* handed over by whoever woke it; written before park is set */
+    struct go_g *next_g; /* likewise: its tied goroutine, now runnable; or NULL */
+    struct go_g *locked_g;  /* the G tied to this thread */
     struct go_m *idle_next; /* guarded by sched.lock */
     struct go_m *all_next;  /* constant once published */
     int tid;
@@ -304,7 +304,8 @@ waiter_claim(struct go_waiter *w)
 
 /* A timer in some P's heap. fn(t) runs on the scheduler, without locks, inside the runtime:
  * it must not park and must be short. Zeroed is unarmed. */
-#define RT_TIMER_SELF_FREEING (-1) /* as period: one-shot, and fn frees t; never stopped */
+#define RT_TIMER_SELF_FREEING                                                            \
+    (-1) /* as period: one-shot, and fn frees t; never stopped */
 
 struct rt_timer {
     int64_t when;

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "runtime/sched/runq.h"
 
 #include "runtime/time/timer.h"

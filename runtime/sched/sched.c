@@ -6,6 +6,7 @@
  * what is at hand needs waiting or a system call, does it switch to the loop (find.c) on
  * the thread's own stack.
  */
+#define _GNU_SOURCE
 #include "runtime/sched/sched.h"
 
 #include <sched.h>
@@ -198,7 +199,8 @@ go_yield(void)
     struct go_m *m = rt_enter();
     struct go_g *g = m->g;
 
-    if (UNLIKELY(m->p == NULL)) { /* foreign, blocking or no-park: let the kernel choose */
+    if (UNLIKELY(m->p ==
+                 NULL)) { /* foreign, blocking or no-park: let the kernel choose */
         rt_exit();
         sched_yield();
         return;
@@ -270,7 +272,8 @@ run_next_here(struct go_m *m, struct go_g *g)
     next = sched_pick(m, p);
     if (next == NULL)
         return NULL;
-    if (next->stack != NULL || next->locked_m != NULL || next->size_class != g->size_class) {
+    if (next->stack != NULL || next->locked_m != NULL ||
+        next->size_class != g->size_class) {
         m->next = next;
         return NULL;
     }

@@ -46,9 +46,9 @@ struct timer_node {
 /* A P's timers: a 4-ary heap. */
 struct timers {
     struct go_lck lock;
-    uint32_t n, cap;       /* guarded by lock; n is atomic for readers */
-    struct timer_node *v;  /* guarded by lock */
-    int64_t first;         /* atomic: when of v[0], GO_NEVER if none */
+    uint32_t n, cap;      /* guarded by lock; n is atomic for readers */
+    struct timer_node *v; /* guarded by lock */
+    int64_t first;        /* atomic: when of v[0], GO_NEVER if none */
 };
 
 struct p_counters {
@@ -58,13 +58,13 @@ struct p_counters {
 struct go_p {
     /* Read by all, written rarely. */
     uint32_t id;
-    uint32_t status; /* atomic, enum p_status */
-    struct go_m *m;  /* atomic: the M that has it */
+    uint32_t status;        /* atomic, enum p_status */
+    struct go_m *m;         /* atomic: the M that has it */
     struct go_p *idle_next; /* guarded by sched.lock */
 
     /* Owner writes, sysmon reads. */
-    uint32_t slice;     /* atomic: counts time slices; runnext inherits its slice */
-    uint32_t calls;     /* atomic: counts blocking regions */
+    uint32_t slice;      /* atomic: counts time slices; runnext inherits its slice */
+    uint32_t calls;      /* atomic: counts blocking regions */
     uint32_t take_slice; /* atomic: slice + 1 that sysmon wants ended; 0 none */
 
     /* Owner only. */
@@ -95,10 +95,11 @@ struct sched {
     uint32_t nmspinning;                  /* atomic: Ms looking for work */
     uint32_t maxprocs;                    /* atomic */
     uint32_t nallp;                       /* atomic: entries of allp, only grows */
-    int64_t poll_until;                   /* atomic: when the sleeping poller wakes; GO_NEVER + nobody: see find.c */
-    uint32_t polling;                     /* atomic: an M sleeps in rt_poll */
-    uint32_t sysmon_naps;                 /* atomic: sysmon sleeps longer than its shortest */
-    int64_t coarse;                       /* atomic: go_now() some time ago, for dumps */
+    int64_t
+        poll_until; /* atomic: when the sleeping poller wakes; GO_NEVER + nobody: see find.c */
+    uint32_t polling;     /* atomic: an M sleeps in rt_poll */
+    uint32_t sysmon_naps; /* atomic: sysmon sleeps longer than its shortest */
+    int64_t coarse;       /* atomic: go_now() some time ago, for dumps */
 
     _Alignas(CACHE_LINE) uint32_t gq_n; /* atomic copy of the global queue's length */
 
@@ -108,19 +109,19 @@ struct sched {
     struct go_m *midle;
     struct go_p *pidle;
     uint32_t nmidle;
-    uint32_t nm;         /* Ms started, sysmon not counted */
+    uint32_t nm; /* Ms started, sysmon not counted */
     uint32_t max_threads;
     uint32_t main_waits; /* main goroutines that go_main waits for */
-    uint32_t foreign;      /* atomic: foreign threads seen, less those waiting in go_main */
+    uint32_t foreign;    /* atomic: foreign threads seen, less those waiting in go_main */
 
-    uint32_t ndetached;       /* atomic: Ms whose P was taken while their G ran or blocked on */
-    uint32_t sysmon_asleep;   /* atomic */
-    int64_t handoffs;         /* atomic */
-    int64_t foreign_spawned;  /* atomic: spawns without a P */
-    int64_t polls;            /* atomic */
-    int64_t broke_at;         /* atomic: last rt_poll_break for timers */
-    uint32_t sysmon_word;     /* futex: bumped to wake sysmon */
-    uint32_t ready;           /* atomic: rt_init is done */
+    uint32_t ndetached; /* atomic: Ms whose P was taken while their G ran or blocked on */
+    uint32_t sysmon_asleep;  /* atomic */
+    int64_t handoffs;        /* atomic */
+    int64_t foreign_spawned; /* atomic: spawns without a P */
+    int64_t polls;           /* atomic */
+    int64_t broke_at;        /* atomic: last rt_poll_break for timers */
+    uint32_t sysmon_word;    /* futex: bumped to wake sysmon */
+    uint32_t ready;          /* atomic: rt_init is done */
 
     struct go_p *allp[GO_MAXPROCS_MAX]; /* filled once, never freed */
 };
@@ -142,14 +143,15 @@ void rt_free_record(struct go_p *p, struct go_g *g);
 /* global queue (runq.c) */
 void gq_put(struct go_g *g);
 void gq_put_list(struct go_g *head, struct go_g *tail, uint32_t n); /* takes sched.lock */
-struct go_g *gq_get(struct go_p *p, uint32_t max); /* takes sched.lock; rest to p's ring */
+struct go_g *gq_get(struct go_p *p,
+                    uint32_t max); /* takes sched.lock; rest to p's ring */
 
 /* thread.c */
 void m_start(struct go_p *p, bool spinning); /* an M for p, asleep or new */
 void m_stop(struct go_m *m);                 /* sleep until handed a P */
 void m_wake(struct go_m *m, struct go_p *p);
-void sched_wake(void);                       /* wake one more M if Ps are idle */
-void p_hand_off(struct go_p *p);             /* p has no M: find it one or idle it */
+void sched_wake(void);           /* wake one more M if Ps are idle */
+void p_hand_off(struct go_p *p); /* p has no M: find it one or idle it */
 struct go_m *rt_m_init(struct go_m *m);
 
 /* proc.c */

@@ -9,6 +9,7 @@
  * the kernel. While goroutines wait for fds, the jump is held back for up to 1 ms of real
  * time to let the kernel answer.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 

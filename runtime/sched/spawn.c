@@ -5,6 +5,7 @@
  * time; dead ones wait in a list per P, and past a limit in a central one. A new goroutine
  * has a record only: it gets its stack when it first runs.
  */
+#define _GNU_SOURCE
 #include "runtime/sched/spawn.h"
 
 #include <errno.h>
@@ -31,7 +32,8 @@ static struct {
     int64_t next_id;                /* atomic */
 } records = {.used = CHUNK, .next_id = 1};
 
-_Static_assert(sizeof(struct go_g) <= 320, "a parked goroutine costs a page and a record");
+_Static_assert(sizeof(struct go_g) <= 320,
+               "a parked goroutine costs a page and a record");
 
 /* A record nobody has used yet, or NULL. Under records.lock. */
 static struct go_g *
@@ -149,8 +151,9 @@ static struct go_g *
 new_goroutine(struct go_m *m, const struct go_opts *opts, const struct go_site *site,
               go_entry_fn *fn, const uintptr_t args[6])
 {
-    uint32_t size_class =
-        opts != NULL && opts->stack_size > 0 ? stack_class(opts->stack_size) : stack_class(0);
+    uint32_t size_class = opts != NULL && opts->stack_size > 0
+                              ? stack_class(opts->stack_size)
+                              : stack_class(0);
     struct go_g *g;
 
     g = take_record(m->p);
@@ -262,7 +265,6 @@ go_main(int (*fn)(int argc, char **argv), int argc, char **argv)
     if (!m->foreign)
         go_panic("go_main called by a goroutine");
     rt_exit();
-    rt_debug_start();
     if (go_opt(&opts, main_goroutine, &call) < 0)
         rt_fatal("out of memory");
     /* Counted after the spawn: an idle thread must not find a main goroutine missing that
@@ -275,7 +277,7 @@ go_main(int (*fn)(int argc, char **argv), int argc, char **argv)
     while (LOAD(&call.done, ACQUIRE) == 0)
         futex_wait(&call.done, 0, -1);
     ADD(&sched.foreign, 1, SEQ_CST);
-    rt_debug_stop();
+    rt_debug_exit();
     return call.result;
 }
 

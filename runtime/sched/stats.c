@@ -1,4 +1,5 @@
 /* Counters: each P counts for itself; here they are summed. */
+#define _GNU_SOURCE
 #include "runtime/debug/stats.h"
 
 #include "runtime/mem/stack.h"

@@ -96,8 +96,9 @@ switch_to_g(struct go_m *m, struct go_g *from, struct go_g *to)
 {
     m->prev = from;
     switch_in(m, to);
-    switch_raw(&from->sp, to->sp, (const void *)to->stack->lo, to->stack->hi - to->stack->lo,
-               to->stack->fiber, LOAD(&from->status, RELAXED) == GO_DEAD);
+    switch_raw(&from->sp, to->sp, (const void *)to->stack->lo,
+               to->stack->hi - to->stack->lo, to->stack->fiber,
+               LOAD(&from->status, RELAXED) == GO_DEAD);
     switch_done();
 }
 

@@ -6,6 +6,7 @@
  * 1 ms of nothing, and for as long as all is idle. Entering a blocking region while others
  * wait wakes it from its longer sleeps (blocking.c), so the 20 us hold from the first call.
  */
+#define _GNU_SOURCE
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,13 +15,13 @@
 #include "runtime/mem/stack.h"
 #include "runtime/sched/runq.h"
 
-#define NAP_MIN      20000                      /* ns */
-#define NAP_MAX      10000000
-#define IDLE_ROUNDS  50                         /* at NAP_MIN before backing off */
-#define SLICE        (10 * GO_MILLISECOND)      /* a goroutine's turn */
-#define GRACE        (GO_MILLISECOND)           /* from the flag to the signal */
-#define POLL_LAG     (10 * GO_MILLISECOND)      /* busy Ps do not poll */
-#define SCAVENGE     (100 * GO_MILLISECOND)
+#define NAP_MIN     20000 /* ns */
+#define NAP_MAX     10000000
+#define IDLE_ROUNDS 50                    /* at NAP_MIN before backing off */
+#define SLICE       (10 * GO_MILLISECOND) /* a goroutine's turn */
+#define GRACE       (GO_MILLISECOND)      /* from the flag to the signal */
+#define POLL_LAG    (10 * GO_MILLISECOND) /* busy Ps do not poll */
+#define SCAVENGE    (100 * GO_MILLISECOND)
 
 void
 rt_sysmon_kick(void)
@@ -275,9 +276,10 @@ void
 rt_check_deadlock_locked(void)
 {
     if (sched.main_waits == 0 || sched.npidle < LOAD(&sched.maxprocs, RELAXED) ||
-        sched.gq_n > 0 || LOAD(&sched.ndetached, SEQ_CST) > 0 || LOAD(&sched.nmspinning, SEQ_CST) > 0 ||
-        LOAD(&sched.polling, SEQ_CST) || LOAD(&sched.foreign, SEQ_CST) > 0 ||
-        LOAD(&rt_poll_waiters, SEQ_CST) > 0 || timers_count() > 0)
+        sched.gq_n > 0 || LOAD(&sched.ndetached, SEQ_CST) > 0 ||
+        LOAD(&sched.nmspinning, SEQ_CST) > 0 || LOAD(&sched.polling, SEQ_CST) ||
+        LOAD(&sched.foreign, SEQ_CST) > 0 || LOAD(&rt_poll_waiters, SEQ_CST) > 0 ||
+        timers_count() > 0)
         return;
     for (uint32_t i = 0; i < sched.nallp; i++)
         if (!runq_empty(sched.allp[i]))

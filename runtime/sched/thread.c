@@ -2,8 +2,10 @@
  * Ms: the threads. Started when a P has work and no thread sleeps; they sleep when there is
  * none, and never end. A foreign thread gets an M of its own kind at its first call.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>

@@ -1,4 +1,5 @@
 /* The clock: CLOCK_MONOTONIC, or virtual time in deterministic mode. */
+#define _GNU_SOURCE
 #include <time.h>
 
 #include "runtime/sched/sched.h"

@@ -9,6 +9,7 @@
  * t->owner says in whose heap t stands. It changes under that heap's lock only, so whoever
  * holds the lock and still sees the same owner may remove t.
  */
+#define _GNU_SOURCE
 #include <sched.h>
 #include <stdlib.h>
 

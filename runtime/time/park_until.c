@@ -1,4 +1,5 @@
 /* rt_park_until: a park with a deadline, for any object whose waiters stand in a queue. */
+#define _GNU_SOURCE
 #include "runtime/sched/sched.h"
 
 struct deadline {

@@ -1,4 +1,5 @@
 /* Sleeping, timers and tickers: see timer.h. */
+#define _GNU_SOURCE
 #include "runtime/time/timer.h"
 
 #include <stdlib.h>
