@@ -1,11 +1,12 @@
 #!/bin/sh
-# usage: headers.sh SOURCE_ROOT CC [ARG...]
+# usage: headers.sh SOURCE_ROOT BUILD_ROOT CC [ARG...]
 # Every header of ours compiles alone, without warnings: it includes what it needs. TAP.
 cd "$1" || exit 1
-shift
+build=$2 # generated headers
+shift 2
 
 set -f
-flags="-std=gnu11 -D_GNU_SOURCE -I. -fsyntax-only -Wall -Wextra -Werror"
+flags="-std=gnu11 -D_GNU_SOURCE -I. -I$build -fsyntax-only -Wall -Wextra -Werror"
 headers=$(find . -name '*.h' -not -path './build*' -not -path './.git/*' \
     -not -path './tests/lint/fixtures/*' -not -path './var/*' | sort)
 n=0
