@@ -289,6 +289,10 @@ bool rt_park_until(struct go_lck *lock, enum go_lck_rank rank, struct go_waiter 
  * runtime entered, holding locks below GO_LCK_HEAP's rank or none. */
 void rt_ready(struct go_g *g);
 
+/* May a lock's waiter spin a little first: does somebody else run, and has our P nothing
+ * else to do? Runtime entered. */
+bool rt_may_spin(void);
+
 /* Claim a waiter just dequeued: false if it belongs to a select that another case won. */
 static inline bool
 waiter_claim(struct go_waiter *w)
