@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "runtime/debug/internal.h"
+#include "runtime/sched/context.h"
 
 #define ANSWER_NS INT64_C(100000000)
 
@@ -195,21 +196,15 @@ rt_frames_context(struct rt_frames *f, const void *ucontext)
 bool
 rt_frames_parked(struct rt_frames *f, const struct go_g *g)
 {
-    /* What rt_switch_() leaves at g->sp: see sched/switch_*.S. */
-#if defined(__x86_64__)
-    enum { FP = 5, PC = 6, WORDS = 7 };
-#elif defined(__aarch64__)
-    enum { FP = 10, PC = 11, WORDS = 20 };
-#endif
     uintptr_t sp = (uintptr_t)__atomic_load_n(&g->sp, __ATOMIC_RELAXED);
 
     if (__atomic_load_n(&g->on_cpu, __ATOMIC_ACQUIRE) != 0 ||
         !rt_stack_bounds(g, &f->lo, &f->hi) || sp < f->lo || sp >= f->hi ||
-        sp % sizeof(uintptr_t) != 0 || f->hi - sp < WORDS * sizeof(uintptr_t))
+        sp % sizeof(uintptr_t) != 0 || f->hi - sp < CTX_WORDS * sizeof(uintptr_t))
         return false;
     f->lo = sp;
-    f->fp = peek(sp + FP * sizeof(uintptr_t));
-    f->pc = peek(sp + PC * sizeof(uintptr_t));
+    f->fp = peek(sp + CTX_FP * sizeof(uintptr_t));
+    f->pc = peek(sp + CTX_PC * sizeof(uintptr_t));
     f->exact = false;
     return true;
 }

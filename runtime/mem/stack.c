@@ -316,17 +316,11 @@ bind(struct go_g *g, struct go_stack *s)
     uintptr_t top = ((uintptr_t)s - (s->slot & 7) * 2 * CACHE_LINE) & ~(uintptr_t)15;
     uintptr_t *sp = (uintptr_t *)top;
 
-#if defined(__x86_64__)
-    *--sp = 0; /* a return address that never is used: rt_start_ calls at 16 mod 16 */
+    *--sp = 0; /* keeps what rt_start_ finds as its stack pointer aligned */
     *--sp = 0;
-    *--sp = (uintptr_t)rt_start_;
-    for (int i = 0; i < 6; i++)
-        *--sp = 0;
-#elif defined(__aarch64__)
-    sp -= 20;
-    memset(sp, 0, 160);
-    sp[11] = (uintptr_t)rt_start_;
-#endif
+    sp -= CTX_WORDS;
+    sp[CTX_PC] = (uintptr_t)rt_start_;
+    sp[CTX_FP] = 0;
     g->sp = sp;
     g->stack = s;
     s->trimmed = 0;

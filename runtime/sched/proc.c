@@ -117,7 +117,7 @@ p_new(uint32_t id)
     memset(p, 0, sizeof(*p));
     p->id = id;
     p->status = P_RETIRED;
-    p->countdown = 61;
+    p->countdown = 1;
     p->timers.first = GO_NEVER;
     return p;
 }
@@ -196,12 +196,6 @@ go_maxprocs(int n)
         sched_wake();
     }
     return (int)old;
-}
-
-bool
-p_surplus(const struct go_p *p)
-{
-    return UNLIKELY(p->id >= LOAD(&sched.maxprocs, RELAXED));
 }
 
 /* m has no P; p is nobody's. */

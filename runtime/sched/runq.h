@@ -41,14 +41,21 @@ runq_put(struct go_p *p, struct go_g *g)
     STORE(&p->tail, tail + 1, RELEASE); /* publishes the element */
 }
 
-/* Make g the next to run; the one it displaces goes to the tail. Owner only. */
+/* Make g the next to run; the one it displaces goes to the tail. Wakes another M if that
+ * leaves work for one. Owner only. */
 static inline void
 runq_put_next(struct go_p *p, struct go_g *g)
 {
     struct go_g *old = SWAP(&p->runnext, g, SEQ_CST);
 
-    if (old != NULL)
+    if (old != NULL) {
         runq_put(p, old);
+        sched_wake();
+    } else if (LOAD(&p->head, RELAXED) != p->tail) {
+        sched_wake();
+    } else {
+        sched_wake_next(p);
+    }
 }
 
 /* Take from the head, NULL if empty. Owner only. */
@@ -97,6 +104,29 @@ runq_empty(const struct go_p *p)
         if (tail == LOAD(&p->tail, ACQUIRE))
             return head == tail && next == NULL;
     }
+}
+
+/* The next goroutine to run on p, or NULL if its queue is empty. Owner only. */
+static inline struct go_g *
+sched_pick(struct go_m *m, struct go_p *p)
+{
+    struct go_g *g;
+
+    if (UNLIKELY(--p->countdown == 0 || LOAD(m->preempt, RELAXED) ||
+                 LOAD(&p->timers.first, RELAXED) != GO_NEVER)) {
+        g = sched_pick_slow(m, p);
+        if (g != NULL) {
+            BUMP(&p->slice, 1);
+            return g;
+        }
+    }
+    g = runq_get_next(p);
+    if (g != NULL)
+        return g; /* inherits the slice: a ping-pong pair starves nobody */
+    g = runq_get(p);
+    if (g != NULL)
+        BUMP(&p->slice, 1);
+    return g;
 }
 
 #endif

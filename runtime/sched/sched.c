@@ -20,10 +20,10 @@
 
 struct sched sched = {.poll_until = GO_NEVER, .max_threads = 10000};
 
-/* The rarer duties of a pick: timers, the global queue, a slice that is over. NULL: go on
- * with the local queue. */
-static struct go_g *
-pick_slow(struct go_m *m, struct go_p *p)
+/* The rarer duties of a pick: timers, the global queue, a slice that is over; all of it in
+ * deterministic mode. NULL: go on with the local queue. */
+struct go_g *
+sched_pick_slow(struct go_m *m, struct go_p *p)
 {
     int64_t first = LOAD(&p->timers.first, RELAXED);
     bool due = false;
@@ -54,34 +54,13 @@ pick_slow(struct go_m *m, struct go_p *p)
             rt_poll_break();
         }
     }
+    if (UNLIKELY(rt_seeded)) {
+        p->countdown = 1; /* every pick comes here */
+        return seed_pick(p);
+    }
     if (due && LOAD(&sched.gq_n, RELAXED) > 0)
         return gq_get(p, 1);
     return NULL;
-}
-
-/* The next goroutine to run on p, or NULL if its queue is empty. */
-struct go_g *
-sched_pick(struct go_m *m, struct go_p *p)
-{
-    struct go_g *g;
-
-    if (UNLIKELY(--p->countdown == 0 || LOAD(m->preempt, RELAXED) ||
-                 LOAD(&p->timers.first, RELAXED) != GO_NEVER)) {
-        g = pick_slow(m, p);
-        if (g != NULL) {
-            BUMP(&p->slice, 1);
-            return g;
-        }
-    }
-    if (UNLIKELY(rt_seeded))
-        return seed_pick(p);
-    g = runq_get_next(p);
-    if (g != NULL)
-        return g; /* inherits the slice: a ping-pong pair starves nobody */
-    g = runq_get(p);
-    if (g != NULL)
-        BUMP(&p->slice, 1);
-    return g;
 }
 
 /* Run something else: self is parked, runnable or dead. Returns when self runs again. */
@@ -110,7 +89,7 @@ reschedule(struct go_m *m, struct go_g *self)
     rt_m()->in_rt = depth;
 }
 
-static void
+_Noreturn static void
 park_forbidden(struct go_g *g, const char *reason)
 {
     if (g->nopark_n > 0)
@@ -119,32 +98,33 @@ park_forbidden(struct go_g *g, const char *reason)
     go_panic("goroutine would park (%s) in a blocking region", reason);
 }
 
-void
-rt_park_prepare(const char *reason)
+static inline void
+prepare(struct go_g *g, const char *reason)
 {
-    struct go_g *g = rt_m()->g;
-
-    if (UNLIKELY(g->nopark_n | g->blocking_n))
-        park_forbidden(g, reason);
+    if (UNLIKELY(g->nopark_n | g->blocking_n | g->foreign)) {
+        if (g->nopark_n | g->blocking_n)
+            park_forbidden(g, reason);
+        STORE(&g->futex, 0, RELAXED);
+    }
     STORE(&g->reason, reason, RELAXED);
     STORE(&g->since, rt_coarse(), RELAXED);
-    if (UNLIKELY(g->foreign))
-        STORE(&g->futex, 0, RELAXED);
     /* Published to wakers by the release of the lock that guards the waiter. */
     STORE(&g->status, GO_WAITING, RELAXED);
 }
 
-void
-rt_park_commit(void)
+static void
+foreign_wait(struct go_g *g)
 {
-    struct go_m *m = rt_m();
-    struct go_g *g = m->g;
+    while (LOAD(&g->futex, ACQUIRE) == 0) /* pairs with the release in rt_ready */
+        futex_wait(&g->futex, 0, -1);
+    STORE(&g->status, GO_RUNNING, RELAXED);
+}
 
+static inline void
+commit(struct go_m *m, struct go_g *g)
+{
     if (UNLIKELY(g->foreign)) {
-        /* Acquire pairs with the release in rt_ready. */
-        while (LOAD(&g->futex, ACQUIRE) == 0)
-            futex_wait(&g->futex, 0, -1);
-        STORE(&g->status, GO_RUNNING, RELAXED);
+        foreign_wait(g);
         return;
     }
     BUMP(&m->p->count.parked, 1);
@@ -152,12 +132,29 @@ rt_park_commit(void)
 }
 
 void
+rt_park_prepare(const char *reason)
+{
+    prepare(rt_m()->g, reason);
+}
+
+void
+rt_park_commit(void)
+{
+    struct go_m *m = rt_m();
+
+    commit(m, m->g);
+}
+
+void
 rt_park(struct go_lck *lock, const char *reason)
 {
-    rt_park_prepare(reason);
+    struct go_m *m = rt_m();
+    struct go_g *g = m->g;
+
+    prepare(g, reason);
     if (lock != NULL)
         go_lck_unlock(lock);
-    rt_park_commit();
+    commit(m, g);
 }
 
 static void
@@ -178,11 +175,12 @@ rt_ready(struct go_g *g)
         return;
     }
     mark_runnable(g);
-    if (LIKELY(p != NULL))
+    if (LIKELY(p != NULL)) {
         runq_put_next(p, g);
-    else
+    } else {
         gq_put(g);
-    sched_wake();
+        sched_wake();
+    }
 }
 
 void

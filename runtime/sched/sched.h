@@ -68,8 +68,10 @@ struct go_p {
     uint32_t take_slice; /* atomic: slice + 1 that sysmon wants ended; 0 none */
 
     /* Owner only. */
-    uint32_t countdown; /* picks until the next look at the global queue */
-    struct go_g *gfree; /* dead records */
+    uint32_t wake_skip;  /* wake-ups for runnext still to be skipped */
+    uint32_t countdown;  /* picks until the next look at the global queue */
+    struct go_g *gfree;  /* dead records */
+    struct go_g *gspare; /* a full batch of them, or NULL */
     uint32_t gfree_n;
     uint32_t stacks_n;
     struct go_stack *stacks; /* free default-size stacks, hottest first */
@@ -78,6 +80,7 @@ struct go_p {
 
     /* sysmon only. */
     uint32_t seen_slice, seen_calls;
+    int64_t seen_switches;
     int64_t seen_slice_at, seen_calls_at;
 
     /* The run queue: see runq.h. */
@@ -98,6 +101,7 @@ struct sched {
     int64_t
         poll_until; /* atomic: when the sleeping poller wakes; GO_NEVER + nobody: see find.c */
     uint32_t polling;     /* atomic: an M sleeps in rt_poll */
+    uint32_t wake_vain;   /* atomic: see sched_wake_next() */
     uint32_t sysmon_naps; /* atomic: sysmon sleeps longer than its shortest */
     int64_t coarse;       /* atomic: go_now() some time ago, for dumps */
 
@@ -131,8 +135,7 @@ extern struct go_m *rt_all_m; /* atomic: every M but foreign ones */
 
 /* sched.c */
 void rt_goroutine_(void);
-struct go_g *sched_pick(struct go_m *m, struct go_p *p);
-void sched_flush_to_g0(struct go_m *m);
+struct go_g *sched_pick_slow(struct go_m *m, struct go_p *p);
 
 /* find.c */
 void rt_g0_loop(struct go_m *m) __attribute__((noreturn));
@@ -150,7 +153,7 @@ struct go_g *gq_get(struct go_p *p,
 void m_start(struct go_p *p, bool spinning); /* an M for p, asleep or new */
 void m_stop(struct go_m *m);                 /* sleep until handed a P */
 void m_wake(struct go_m *m, struct go_p *p);
-void sched_wake(void);           /* wake one more M if Ps are idle */
+void sched_wake_slow(void);
 void p_hand_off(struct go_p *p); /* p has no M: find it one or idle it */
 struct go_m *rt_m_init(struct go_m *m);
 
@@ -160,7 +163,6 @@ void p_acquire(struct go_m *m, struct go_p *p);
 struct go_p *p_release(struct go_m *m);
 void p_idle_put_locked(struct go_p *p);
 struct go_p *p_idle_get_locked(void);
-bool p_surplus(const struct go_p *p);
 void p_retire(struct go_m *m);
 void p_empty(struct go_p *p);
 
@@ -190,6 +192,41 @@ bool seed_flip(uint32_t one_in);
 
 /* time/clock.c */
 int64_t rt_clock_raw(void);
+
+/* GOMAXPROCS went down: p is to retire at its next scheduling point. */
+static inline bool
+p_surplus(const struct go_p *p)
+{
+    return UNLIKELY(p->id >= LOAD(&sched.maxprocs, RELAXED));
+}
+
+/* Work was queued: wake one more M if a P is idle and nobody is looking already. */
+static inline void
+sched_wake(void)
+{
+    if (UNLIKELY(LOAD(&sched.npidle, SEQ_CST) != 0) &&
+        LOAD(&sched.nmspinning, SEQ_CST) == 0)
+        sched_wake_slow();
+}
+
+/* Work was queued in runnext, and there is no other: most likely this P will run it within
+ * a moment, because the goroutine that queued it is about to park (ping-pong, hand-off), and
+ * an M woken for it would find nothing. Each such vain wake-up doubles the number of the
+ * next ones to be skipped (wake_vain), each steal that succeeds clears it. While any are
+ * skipped sysmon looks every 50 us for a P that sits on its runnext (sysmon.c). */
+static inline void
+sched_wake_next(struct go_p *p)
+{
+    if (LIKELY(LOAD(&sched.npidle, SEQ_CST) == 0) ||
+        LOAD(&sched.nmspinning, SEQ_CST) != 0)
+        return;
+    if (p->wake_skip > 0) {
+        p->wake_skip--;
+        return;
+    }
+    p->wake_skip = LOAD(&sched.wake_vain, RELAXED);
+    sched_wake_slow();
+}
 
 static inline int64_t
 rt_coarse(void)

@@ -20,12 +20,12 @@
 
 #define CHUNK      256   /* records a chunk */
 #define CHUNKS_MAX 65536 /* 16 Mi goroutines */
-#define CACHE_MAX  128   /* dead records a P keeps; then half go to the centre */
+#define BATCH      128   /* dead records moved between a P and the centre at once */
 #define ID_BATCH   64
 
 static struct {
     struct go_lck lock; /* GO_LCK_RECORDS */
-    struct go_g *free;  /* dead records; guarded by lock */
+    struct go_g *free;  /* batches of dead records; guarded by lock */
     uint32_t used;      /* records handed out of the last chunk; guarded by lock */
     struct go_g *chunk[CHUNKS_MAX]; /* constant once counted in n */
     uint32_t n;                     /* atomic: chunks; written under lock */
@@ -59,73 +59,82 @@ fresh_record(void)
     return &records.chunk[records.n - 1][records.used++];
 }
 
-/* Up to want records into *list; how many. */
-static uint32_t
-central_take(struct go_g **list, uint32_t want)
+/* Dead records travel between a P and the centre in whole batches, chained by next. The
+ * first one's args[0] links the batches, its args[1] says how long the batch is. Nothing is
+ * walked. */
+static struct go_g *
+batch_next(const struct go_g *batch)
 {
-    uint32_t n = 0;
-
-    go_lck_lock(&records.lock, GO_LCK_RECORDS);
-    while (n < want) {
-        struct go_g *g = records.free;
-
-        if (g != NULL)
-            records.free = g->next;
-        else if (n > 0 && records.used == CHUNK)
-            break; /* a new chunk only when there is nothing else */
-        else if ((g = fresh_record()) == NULL)
-            break;
-        g->next = *list;
-        *list = g;
-        n++;
-    }
-    go_lck_unlock(&records.lock);
-    return n;
+    return (struct go_g *)batch->args[0]; /* NOLINT(performance-no-int-to-ptr) */
 }
 
 static void
-central_give(struct go_g *list)
+central_give(struct go_g *batch, uint32_t n)
 {
-    struct go_g *last = list;
-
-    if (list == NULL)
-        return;
-    while (last->next != NULL)
-        last = last->next;
+    batch->args[1] = n;
     go_lck_lock(&records.lock, GO_LCK_RECORDS);
-    last->next = records.free;
-    records.free = list;
+    batch->args[0] = (uintptr_t)records.free;
+    records.free = batch;
     go_lck_unlock(&records.lock);
+}
+
+/* A batch of at most BATCH records, used before or fresh; NULL: out of memory. */
+static struct go_g *
+central_take(uint32_t *n)
+{
+    struct go_g *list, *g;
+
+    *n = 0;
+    go_lck_lock(&records.lock, GO_LCK_RECORDS);
+    list = records.free;
+    if (list != NULL) {
+        records.free = batch_next(list);
+        *n = (uint32_t)list->args[1];
+    } else {
+        while (*n < BATCH && (g = fresh_record()) != NULL) {
+            g->next = list;
+            list = g;
+            ++*n;
+        }
+    }
+    go_lck_unlock(&records.lock);
+    return list;
 }
 
 /* g is dead and nobody looks at it any more. */
 void
 rt_free_record(struct go_p *p, struct go_g *g)
 {
+    if (UNLIKELY(p->gfree_n == BATCH)) { /* one full batch is kept in reserve */
+        if (p->gspare != NULL)
+            central_give(p->gspare, BATCH);
+        p->gspare = p->gfree;
+        p->gfree = NULL;
+        p->gfree_n = 0;
+    }
     g->next = p->gfree;
     p->gfree = g;
-    if (UNLIKELY(++p->gfree_n > CACHE_MAX)) {
-        struct go_g *keep = p->gfree;
-
-        for (uint32_t i = 1; i < CACHE_MAX / 2; i++)
-            keep = keep->next;
-        central_give(keep->next);
-        keep->next = NULL;
-        p->gfree_n = CACHE_MAX / 2;
-    }
+    p->gfree_n++;
 }
 
 static struct go_g *
 take_record(struct go_p *p)
 {
-    struct go_g *g = NULL;
+    struct go_g *g;
+    uint32_t n;
 
     if (p == NULL) {
-        (void)central_take(&g, 1);
+        g = central_take(&n);
+        if (n > 1)
+            central_give(g->next, n - 1);
         return g;
     }
-    if (UNLIKELY(p->gfree == NULL))
-        p->gfree_n = central_take(&p->gfree, CACHE_MAX / 4);
+    if (UNLIKELY(p->gfree == NULL)) {
+        n = BATCH;
+        p->gfree = p->gspare != NULL ? p->gspare : central_take(&n);
+        p->gspare = NULL;
+        p->gfree_n = n;
+    }
     g = p->gfree;
     if (LIKELY(g != NULL)) {
         p->gfree = g->next;
@@ -164,7 +173,7 @@ new_goroutine(struct go_m *m, const struct go_opts *opts, const struct go_site *
      * so that a failure has somebody to be reported to. */
     if (UNLIKELY(size_class != stack_class(0)) && stack_bind(m->p, g) < 0) {
         g->next = NULL;
-        central_give(g);
+        central_give(g, 1);
         return NULL;
     }
     g->id = next_id(m->p);
@@ -204,8 +213,8 @@ go_spawn_(const struct go_opts *opts, const struct go_site *site, go_entry_fn *f
     } else {
         ADD(&sched.foreign_spawned, 1, RELAXED);
         gq_put(g);
+        sched_wake();
     }
-    sched_wake();
     rt_exit();
     return id;
 }

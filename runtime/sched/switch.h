@@ -22,10 +22,8 @@
 #define GOJOBD_RUNTIME_SCHED_SWITCH_H
 
 #include "runtime/mem/stack.h"
+#include "runtime/sched/context.h"
 #include "runtime/sched/sched.h"
-
-void rt_switch_(void **save, void *load);
-void rt_start_(void);
 
 #if GO_ASAN
 #include <sanitizer/common_interface_defs.h>
@@ -47,7 +45,7 @@ switch_raw(void **save, void *load, const void *lo, size_t size, void *fiber, bo
 #if GO_TSAN
     __tsan_switch_to_fiber(fiber, 0);
 #endif
-    rt_switch_(save, load);
+    ctx_switch(save, load);
 #if GO_ASAN
     __sanitizer_finish_switch_fiber(fake, NULL, NULL);
 #endif

@@ -21,6 +21,7 @@
 #define SLICE       (10 * GO_MILLISECOND) /* a goroutine's turn */
 #define GRACE       (GO_MILLISECOND)      /* from the flag to the signal */
 #define POLL_LAG    (10 * GO_MILLISECOND) /* busy Ps do not poll */
+#define SKIP_NAP    50000                 /* wake-ups are being skipped */
 #define SCAVENGE    (100 * GO_MILLISECOND)
 
 void
@@ -174,20 +175,25 @@ poll_for_them(int64_t now, int64_t *last)
     sched_wake();
 }
 
-/* Work is queued and Ps idle, yet nobody was woken: wake-ups may be skipped (sched_wake),
- * never for longer than this. */
-static void
-wake_for_queued(void)
+/* Wake-ups for a runnext are skipped at times (sched_wake_next). Make up for it where a P
+ * has not switched since the last look. True while they may be. */
+static bool
+wake_for_skipped(void)
 {
     uint32_t n = LOAD(&sched.nallp, ACQUIRE);
 
-    if (LOAD(&sched.npidle, RELAXED) == 0)
-        return;
-    for (uint32_t i = 0; i < n; i++)
-        if (!runq_empty(sched.allp[i])) {
+    if (LOAD(&sched.npidle, RELAXED) == 0 || LOAD(&sched.wake_vain, RELAXED) == 0)
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        struct go_p *p = sched.allp[i];
+        int64_t switches = LOAD(&p->count.switches, RELAXED);
+
+        if (switches == p->seen_switches && LOAD(&p->status, RELAXED) != P_IDLE &&
+            !runq_empty(p))
             sched_wake();
-            return;
-        }
+        p->seen_switches = switches;
+    }
+    return true;
 }
 
 static bool
@@ -201,7 +207,7 @@ sysmon_main(void *arg)
 {
     static struct go_m m; /* a foreign M: it may queue and wake, but has no P */
     int64_t polled = 0, scavenged = 0;
-    bool more = false;
+    bool more = false, skipping;
     int idle = 0;
     int64_t nap = NAP_MIN;
 
@@ -226,7 +232,7 @@ sysmon_main(void *arg)
             nap = nap * 2 < NAP_MAX ? nap * 2 : NAP_MAX;
         }
         poll_for_them(now, &polled);
-        wake_for_queued();
+        skipping = wake_for_skipped();
         if (now - scavenged >= SCAVENGE) {
             scavenged = now;
             more = stack_scavenge(now);
@@ -241,6 +247,8 @@ sysmon_main(void *arg)
             STORE(&sched.sysmon_asleep, 0, SEQ_CST);
         } else {
             STORE(&sched.sysmon_asleep, 0, SEQ_CST);
+            if (skipping && nap > SKIP_NAP)
+                nap = SKIP_NAP;
             futex_wait(&sched.sysmon_word, word, nap_limit(now, nap));
         }
         if (LOAD(&sched.sysmon_word, ACQUIRE) != word) {

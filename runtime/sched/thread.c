@@ -200,14 +200,13 @@ m_start(struct go_p *p, bool spinning)
     go_lck_unlock(&sched.lock);
 }
 
-/* Work was queued: wake one more M if a P is idle and nobody is looking already. */
+/* sched_wake(), past the cheap questions. */
 void
-sched_wake(void)
+sched_wake_slow(void)
 {
     struct go_p *p;
 
-    if (LOAD(&sched.npidle, SEQ_CST) == 0 || LOAD(&sched.nmspinning, SEQ_CST) != 0 ||
-        !CAS(&sched.nmspinning, 0, 1, SEQ_CST))
+    if (!CAS(&sched.nmspinning, 0, 1, SEQ_CST))
         return;
     go_lck_lock(&sched.lock, GO_LCK_SCHED);
     p = p_idle_get_locked();
