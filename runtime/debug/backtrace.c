@@ -8,10 +8,12 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "runtime/debug/caller.h"
 #include "runtime/debug/internal.h"
 #include "runtime/sched/context.h"
 
 #define ANSWER_NS INT64_C(100000000)
+#define SCAN_MAX  16384 /* bytes of stack in which a lost caller is looked for */
 
 /* States of m->bt_state. A handler that starts to fill in moves ASKED to FILLING, so that a
  * requester that gives up knows whether somebody still writes. */
@@ -23,14 +25,6 @@ enum {
     BT_READING,
 };
 
-/* Another thread's stack: it changes under the walk, and sanitizers have marked parts of it
- * as not to be read. */
-GO_NO_SANITIZE static uintptr_t
-peek(uintptr_t addr)
-{
-    return *(const volatile uintptr_t *)addr; /* NOLINT(performance-no-int-to-ptr) */
-}
-
 static bool
 is_frame(const struct rt_frames *f, uintptr_t fp)
 {
@@ -38,21 +32,53 @@ is_frame(const struct rt_frames *f, uintptr_t fp)
            f->hi - fp >= 2 * sizeof(uintptr_t);
 }
 
+/* The code at pc keeps no frame pointer: find its caller's frame by what is on the stack.
+ * False if that cannot be told; then frame pointers have to do. */
+static bool
+step_frameless(struct rt_frames *f, uintptr_t pc, bool exact)
+{
+    uintptr_t limit = f->hi - f->lo > SCAN_MAX ? f->lo + SCAN_MAX : f->hi;
+    bool fp_kept = is_frame(f, f->fp);
+    uintptr_t at, fp = 0;
+
+    if (fp_kept && f->fp < limit)
+        limit = f->fp;
+    at = rt_find_caller(pc, exact, f->lo, limit);
+    if (at == 0)
+        return false;
+    /* Saved by the callee, if it used the register for something else. */
+    for (uintptr_t a = at - sizeof(a); !fp_kept && fp == 0 && a >= f->lo;
+         a -= sizeof(a)) {
+        uintptr_t v = rt_peek(a);
+
+        if (v > at && is_frame(f, v) && rt_is_return(rt_peek(v + sizeof(v))))
+            fp = v;
+    }
+    f->pc = rt_peek(at);
+    f->lo = at + sizeof(at);
+    if (!fp_kept)
+        f->fp = fp;
+    return true;
+}
+
 bool
 rt_frame_next(struct rt_frames *f, uintptr_t *ret_pc)
 {
-    uintptr_t fp = f->fp;
+    uintptr_t fp = f->fp, pc = f->pc;
+    bool exact = f->exact;
 
-    if (f->pc == 0)
+    if (pc == 0)
         return false;
-    *ret_pc = f->pc;
+    *ret_pc = pc;
     f->exact = false;
     f->pc = 0;
+    if (f->lo < f->hi && rt_is_frameless(pc, exact) && step_frameless(f, pc, exact))
+        return true;
     if (is_frame(f, fp)) {
-        f->pc = peek(fp + sizeof(uintptr_t));
-        f->fp = peek(fp);
+        f->pc = rt_peek(fp + sizeof(uintptr_t));
+        f->fp = rt_peek(fp);
         /* Frames lie outwards, else this was no frame. */
-        f->lo = fp + 1;
+        f->lo = fp + 2 * sizeof(uintptr_t);
     }
     return true;
 }
@@ -155,7 +181,7 @@ start(struct rt_frames *f, uintptr_t pc, uintptr_t fp, uintptr_t from)
     f->fp = fp;
     f->lo = f->hi = 0;
     if (find_stack(from, &lo, &hi)) {
-        f->lo = from;
+        f->lo = (from + 7) & ~(uintptr_t)7;
         f->hi = hi;
     }
 }
@@ -202,9 +228,9 @@ rt_frames_parked(struct rt_frames *f, const struct go_g *g)
         !rt_stack_bounds(g, &f->lo, &f->hi) || sp < f->lo || sp >= f->hi ||
         sp % sizeof(uintptr_t) != 0 || f->hi - sp < CTX_WORDS * sizeof(uintptr_t))
         return false;
-    f->lo = sp;
-    f->fp = peek(sp + CTX_FP * sizeof(uintptr_t));
-    f->pc = peek(sp + CTX_PC * sizeof(uintptr_t));
+    f->lo = sp + CTX_WORDS * sizeof(uintptr_t);
+    f->fp = rt_peek(sp + CTX_FP * sizeof(uintptr_t));
+    f->pc = rt_peek(sp + CTX_PC * sizeof(uintptr_t));
     f->exact = false;
     return true;
 }
@@ -226,7 +252,7 @@ rt_bt_answer(struct go_m *m, void *ucontext)
     /* On the scheduler's own stack there is no goroutine to show. */
     if (m->g != NULL && rt_stack_bounds(m->g, &lo, &hi) && sp >= lo && sp < hi) {
         f.exact = true;
-        f.lo = sp;
+        f.lo = (sp + 7) & ~(uintptr_t)7;
         f.hi = hi;
         while (n < (int)(sizeof(m->bt_pc) / sizeof(m->bt_pc[0])) &&
                rt_frame_next(&f, &pc))

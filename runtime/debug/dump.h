@@ -51,7 +51,8 @@ struct go_info {
     int64_t id;
     enum go_state state;
     const char *reason; /* of the wait: "chan send", "sleep" …; NULL unless waiting */
-    int64_t since; /* go_now() of the last state change seen, within 10 ms; 0 unknown */
+    int64_t since;    /* go_now() when it was spawned (new), parked (waiting) or began to
+                           block (syscall), within 10 ms; 0 in other states */
     const char *name; /* its function, or the name it was given */
     const char *created_in, *created_file;
     int created_line;

@@ -8,10 +8,12 @@
 
 /* --- given to the scheduler ---------------------------------------------------------------- */
 
-/* Once, as the runtime starts: symbols, the SIGQUIT dumper, $GOTRACE. */
+/* As the runtime starts and each time go_main() does: $GOTRACEBACK, the SIGQUIT dumper,
+ * $GOTRACE. */
 void rt_debug_init(void);
 
-/* When go_main() ends, by its caller: writes $GOTRACE's file. */
+/* When go_main() ends, by its caller: writes $GOTRACE's file. The next go_main() begins it
+ * anew. */
 void rt_debug_exit(void);
 
 /* Called by the SIGURG handler on m's own thread while m->bt_state is 1: answers a request
@@ -22,8 +24,8 @@ void rt_bt_answer(struct go_m *m, void *ucontext);
  * Called by the SIGSEGV handler on the alternate stack (16 KiB of it are needed). */
 _Noreturn void rt_report_overflow(struct go_g *g, void *fault_addr, void *ucontext);
 
-/* A memory fault that is no overflow and that nobody else handles: says where, dumps, and
- * aborts for a core. */
+/* A memory fault that is no overflow and that nobody else handles: reports as a death
+ * does, and ends the process by that signal, with a core. On the alternate stack, too. */
 _Noreturn void rt_report_fault(int sig, void *fault_addr, void *ucontext);
 
 /* --- given by the scheduler ------------------------------------------------------------------ */

@@ -88,7 +88,9 @@ try_look(struct rt_looker *l, struct go_g *g, struct rt_snap *s)
     if (s->info.state == GO_DEAD)
         return true;
     rt_snap_constants(g, s);
-    s->info.since = __atomic_load_n(&g->since, __ATOMIC_RELAXED);
+    /* Waking up does not set it: that would cost the scheduler a store for nobody's use. */
+    if (s->info.state != GO_RUNNING && s->info.state != GO_RUNNABLE)
+        s->info.since = __atomic_load_n(&g->since, __ATOMIC_RELAXED);
     if (s->info.state == GO_WAITING)
         s->info.reason = __atomic_load_n(&g->reason, __ATOMIC_RELAXED);
     look_at_stack(l, g, s);

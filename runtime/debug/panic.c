@@ -1,6 +1,6 @@
 /*
  * How the process dies of its own accord: a goroutine's misuse, a failed invariant, a
- * runtime that cannot go on, a stack overflow, SIGQUIT.
+ * runtime that cannot go on, a stack overflow, a fault, SIGQUIT.
  *
  * All print a message and the goroutines, and end with _exit(2), or abort() if a core is
  * wanted. One thread reports; others that come to die meanwhile wait for the end. A thread
@@ -101,8 +101,9 @@ die_message(const char *kind, const char *fmt, va_list ap)
     (void)rt_out_flush(&out); /* whatever happens from here on, that much is said */
 }
 
-void
-rt_die_end(const struct rt_frames *culprit, bool core)
+/* Everything but the end itself. */
+static void
+report(const struct rt_frames *culprit)
 {
     bool inner = rt_traceback >= RT_TB_SYSTEM;
 
@@ -114,6 +115,12 @@ rt_die_end(const struct rt_frames *culprit, bool core)
         rt_report_others(&out, &looker, looker.self, inner);
     (void)rt_out_flush(&out);
     rt_debug_exit();
+}
+
+void
+rt_die_end(const struct rt_frames *culprit, bool core)
+{
+    report(culprit);
     end(core || rt_traceback == RT_TB_CRASH);
 }
 
@@ -193,10 +200,14 @@ rt_report_fault(int sig, void *fault_addr, void *ucontext)
 {
     static struct rt_frames f;
 
-    rt_die_begin("fatal error: %s at address %p\n\n",
-                 sig == SIGBUS ? "SIGBUS: bus error" : "SIGSEGV: segmentation violation",
-                 fault_addr);
-    (void)rt_out_flush(&out);
     rt_frames_context(&f, ucontext);
-    rt_die_end(&f, true);
+    rt_die_begin("fatal error: %s at address %p\n[pc 0x%lx]\n\n",
+                 sig == SIGBUS ? "SIGBUS: bus error" : "SIGSEGV: segmentation violation",
+                 fault_addr, (unsigned long)f.pc);
+    (void)rt_out_flush(&out);
+    report(&f);
+    /* Its parent and the core shall see the signal itself. */
+    (void)signal(sig, SIG_DFL);
+    (void)raise(sig);
+    end(true);
 }

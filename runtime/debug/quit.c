@@ -69,12 +69,20 @@ quit_init(void)
     (void)sigaction(SIGQUIT, &sa, NULL);
 }
 
-void
-rt_debug_init(void)
+static void
+init_once(void)
 {
     rt_traceback_init();
     rt_symbol_init();
     quit_init();
+}
+
+void
+rt_debug_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, init_once);
     rt_trace_init();
 }
 

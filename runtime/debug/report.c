@@ -10,6 +10,7 @@
 
 #define INNERMOST 50
 #define OUTERMOST 10
+#define INNER     8 /* deepest that the runtime stops below its public function */
 
 /* A return address may lie just behind the end of its function, when the call does not
  * return: the byte before it is inside. */
@@ -51,26 +52,29 @@ named(uintptr_t pc, bool exact, const char *prefix)
            strncmp(s.name, prefix, strlen(prefix)) == 0;
 }
 
-/* How many frames at the inner end hide behind the public function that the goroutine
- * called: all up to the last rt_ function before the first go_ function. */
-static int
-inner_frames(const uintptr_t *pc, int n, bool exact)
-{
-    int hidden = 0;
-
-    for (int i = 0; i < n; i++, exact = false) {
-        if (named(pc[i], exact, "go_"))
-            break;
-        if (named(pc[i], exact, "rt_"))
-            hidden = i + 1;
-    }
-    return hidden;
-}
-
+/* The outer end: what stands before a goroutine's function. */
 static bool
 is_entry(uintptr_t pc)
 {
-    return named(pc, false, "rt_goroutine_") || named(pc, false, "rt_start_");
+    return named(pc, false, "rt_goroutine_") || named(pc, false, "rt_start_") ||
+           named(pc, false, "main_goroutine");
+}
+
+/* How many frames at the inner end hide behind the public function that the goroutine
+ * called. One at rest stopped inside such a function, always; one that runs may be in code
+ * that has nothing to do with us, so there only what an rt_ function is among is hidden. */
+static int
+inner_frames(const uintptr_t *pc, int n, bool exact, bool at_rest)
+{
+    int hidden = 0;
+
+    for (int i = 0; i < n && i < INNER; i++, exact = false) {
+        if (named(pc[i], exact, "go_"))
+            return hidden > 0 || at_rest ? i : 0;
+        if (named(pc[i], exact, "rt_") && !is_entry(pc[i]))
+            hidden = i + 1;
+    }
+    return hidden;
 }
 
 /* --- a goroutine ---------------------------------------------------------------------------------- */
@@ -103,20 +107,31 @@ put_heading(struct rt_out *o, const struct rt_snap *s, const char *site_fn)
         rt_out_str(o, ", locked to thread");
     if (s->system)
         rt_out_str(o, ", system");
-    if (i->name != NULL && (site_fn == NULL || strcmp(i->name, site_fn) != 0))
+    if (i->name != NULL && strcmp(i->name, "main") != 0 &&
+        (site_fn == NULL || strcmp(i->name, site_fn) != 0))
         rt_out_fmt(o, ", \"%s\"", i->name);
     rt_out_str(o, "]:\n");
+}
+
+/* Meson calls the compiler from the build folder. */
+static const char *
+short_path(const char *file)
+{
+    while (strncmp(file, "../", 3) == 0)
+        file += 3;
+    return file;
 }
 
 static void
 put_creator(struct rt_out *o, const struct go_info *i)
 {
-    if (i->created_in == NULL)
+    /* Nobody asks who created main. */
+    if (i->created_in == NULL || strcmp(i->created_in, "go_main") == 0)
         return;
     rt_out_fmt(o, "created by %s", i->created_in);
     if (i->creator > 0)
         rt_out_fmt(o, " in goroutine %lld", (long long)i->creator);
-    rt_out_fmt(o, " at %s:%d\n", i->created_file, i->created_line);
+    rt_out_fmt(o, " at %s:%d\n", short_path(i->created_file), i->created_line);
 }
 
 /* The frames of s to show: [from, to). */
@@ -129,7 +144,8 @@ choose_frames(const struct rt_snap *s, bool inner, int *from, int *to)
     *to = s->info.npc;
     if (inner)
         return;
-    *from = inner_frames(pc, *to, s->exact);
+    *from = inner_frames(pc, *to, s->exact,
+                         s->info.state == GO_WAITING || s->info.state == GO_RUNNABLE);
     while (*to > *from && is_entry(pc[*to - 1]))
         --*to;
 }
@@ -192,13 +208,13 @@ count_frames(struct rt_frames f, bool inner)
 static int
 skip_frames(struct rt_frames f)
 {
-    uintptr_t pc[8];
+    uintptr_t pc[INNER];
     bool exact = f.exact;
     int n = 0;
 
-    while (n < 8 && rt_frame_next(&f, &pc[n]))
+    while (n < INNER && rt_frame_next(&f, &pc[n]))
         n++;
-    return inner_frames(pc, n, exact);
+    return inner_frames(pc, n, exact, false);
 }
 
 void

@@ -30,13 +30,7 @@
 #include "runtime/debug/internal.h"
 #include "runtime/debug/out.h"
 #include "runtime/debug/trace_record.h"
-#if __has_include("runtime/sched/sched.h")
 #include "runtime/sched/sched.h"
-#else
-struct go_p {
-    uint32_t id;
-};
-#endif
 
 #define DEFAULT_EVENTS ((size_t)1 << 20)
 #define STOP_WAIT_NS   INT64_C(1000000000)
@@ -58,7 +52,7 @@ static uint32_t generation;
 static size_t max_per_thread;
 static int64_t start_ns;
 
-static int trace_fd = -1; /* $GOTRACE */
+static int trace_fd = -1; /* atomic: $GOTRACE */
 
 /* Gives a thread's record back when it ends. */
 static pthread_key_t key;
@@ -191,6 +185,9 @@ append(struct trace_thread *t, enum rt_event ev, const struct go_g *g, const voi
     e->gid = g != NULL ? g->id : 0;
     e->arg = (uintptr_t)arg;
     e->p = m != NULL && m->p != NULL ? (uint16_t)m->p->id : TRACE_NO_P;
+    /* sysmon tells of the processor it takes, being on none itself. */
+    if (ev == RT_EV_HANDOFF && arg != NULL)
+        e->p = (uint16_t)((const struct go_p *)arg)->id;
     e->type = (uint16_t)ev;
 }
 
@@ -314,23 +311,31 @@ rt_trace_init(void)
 {
     const char *path = getenv("GOTRACE");
     struct rt_out o;
+    int fd, none = -1;
 
-    if (path == NULL || *path == '\0')
+    if (path == NULL || *path == '\0' ||
+        __atomic_load_n(&trace_fd, __ATOMIC_RELAXED) >= 0)
         return;
-    trace_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (trace_fd >= 0 && go_trace_start(0) == 0)
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd >= 0 && go_trace_start(0) == 0 &&
+        __atomic_compare_exchange_n(&trace_fd, &none, fd, false, __ATOMIC_RELEASE,
+                                    __ATOMIC_RELAXED))
         return;
     rt_out_init(&o, STDERR_FILENO);
-    rt_out_fmt(&o, "runtime: GOTRACE=%s: cannot trace there\n", path);
+    rt_out_fmt(&o, "goroutine: GOTRACE=%s ignored: %s\n", path,
+               fd < 0 ? "cannot be written" : "a trace is on already");
     (void)rt_out_flush(&o);
+    if (fd >= 0)
+        (void)close(fd);
 }
 
 void
 rt_trace_exit(void)
 {
-    if (trace_fd < 0)
+    int fd = __atomic_exchange_n(&trace_fd, -1, __ATOMIC_ACQUIRE);
+
+    if (fd < 0)
         return;
-    (void)go_trace_stop(trace_fd);
-    (void)close(trace_fd);
-    trace_fd = -1;
+    (void)go_trace_stop(fd);
+    (void)close(fd);
 }

@@ -257,17 +257,15 @@ put_instant(struct writer *w, struct lane *l, const union trace_event *e,
     put_time(w, "ts", e->ns - w->start);
     rt_out_fmt(&w->o, ",\"s\":\"t\",\"name\":\"%s\",\"args\":{", what);
     if (e->type == RT_EV_STEAL)
-        rt_out_fmt(&w->o, "\"n\":%llu}}", (unsigned long long)e->arg);
-    else
+        rt_out_fmt(&w->o, "\"n\":%llu", (unsigned long long)e->arg);
+    else if (e->gid != 0)
         rt_out_fmt(&w->o, "\"goroutine\":%lld", (long long)e->gid);
-    if (e->type != RT_EV_STEAL) {
-        if (name != NULL) {
-            rt_out_str(&w->o, ",\"function\":\"");
-            put_escaped(&w->o, name, name_len);
-            rt_out_char(&w->o, '"');
-        }
-        rt_out_str(&w->o, "}}");
+    if (name != NULL) {
+        rt_out_str(&w->o, ",\"function\":\"");
+        put_escaped(&w->o, name, name_len);
+        rt_out_char(&w->o, '"');
     }
+    rt_out_str(&w->o, "}}");
     mark_used(w, l, e->p);
 }
 
@@ -286,15 +284,12 @@ put_wake_arrow(struct writer *w, struct lane *l, const union trace_event *e)
                (long long)e->gid);
 }
 
+/* Whoever runs on the processor goes on without it. */
 static void
 lose_p(struct writer *w, const union trace_event *e)
 {
-    for (uint32_t i = 0; i < w->nlanes; i++) {
-        struct lane *l = &w->lanes[i];
-
-        if (l->slice.open && l->slice.gid == e->gid && l->slice.p != TRACE_NO_P)
-            move_slice(w, l, TRACE_NO_P, e->ns, "processor taken");
-    }
+    if (e->p != TRACE_NO_P && w->owner[e->p] != NO_LANE)
+        move_slice(w, &w->lanes[w->owner[e->p]], TRACE_NO_P, e->ns, "processor taken");
 }
 
 static void

@@ -385,7 +385,7 @@ enum rt_event {
     RT_EV_STEAL, /* n in arg */
     RT_EV_BLOCK, /* g entered a blocking region */
     RT_EV_UNBLOCK,
-    RT_EV_HANDOFF, /* P taken from g */
+    RT_EV_HANDOFF, /* arg = the P taken; NULL: of the caller */
     RT_EV_END,
 };
 extern uint32_t rt_tracing; /* atomic, relaxed: 0 = off */

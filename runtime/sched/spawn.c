@@ -297,7 +297,7 @@ init_once(void)
     stack_init();
     if (rt_procs_init() < 0)
         rt_fatal("out of memory at start");
-    STORE(&sched.coarse, rt_clock_raw(), RELAXED);
+    STORE(&sched.coarse, go_now(), RELAXED);
     rt_poll_init();
     rt_preempt_init();
     rt_debug_init();

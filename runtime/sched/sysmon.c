@@ -84,7 +84,7 @@ retake_blocked(struct go_p *p, int64_t now)
     m->detached = true;
     ADD(&sched.ndetached, 1, SEQ_CST);
     go_lck_unlock(&sched.lock);
-    rt_trace(RT_EV_HANDOFF, NULL, NULL);
+    rt_trace(RT_EV_HANDOFF, NULL, p);
     STORE(&p->m, NULL, RELAXED);
     BUMP(&p->calls, 1);
     ADD(&sched.handoffs, 1, RELAXED);
@@ -121,7 +121,7 @@ retake_running(struct go_p *p, int64_t now)
 static bool
 pass_on_detached(struct go_p *p)
 {
-    rt_trace(RT_EV_HANDOFF, NULL, NULL);
+    rt_trace(RT_EV_HANDOFF, NULL, p);
     STORE(&p->status, P_IDLE, RELAXED);
     BUMP(&p->slice, 1);
     ADD(&sched.handoffs, 1, RELAXED);
