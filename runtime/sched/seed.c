@@ -2,7 +2,8 @@
  * Deterministic mode: GOSEED=n. One P and no watchdog; every choice (which goroutine runs
  * next, where it is preempted, which ready case a select takes) comes from one generator
  * seeded with n; time is virtual. The same program with the same seed runs the same
- * interleaving, so one that fails replays.
+ * interleaving, so one that fails replays. Every return from the runtime and every
+ * go_checkpoint() is a chance, one in four, to be preempted.
  *
  * Virtual time starts at one second, moves 100 ns with each switch, and jumps to the next
  * timer when all goroutines wait. File descriptors are outside: their readiness depends on
@@ -85,7 +86,8 @@ seed_pick(struct go_p *p)
 
     if (next != NULL)
         runq_put(p, next);
-    if (LOAD(&sched.gq_n, RELAXED) > 0 && (next = gq_get(p, GO_RUNQ_SIZE / 2)) != NULL)
+    if (LOAD(&sched.gq_n, RELAXED) > 0 && runq_len(p) < GO_RUNQ_SIZE / 2 &&
+        (next = gq_get(p, GO_RUNQ_SIZE / 2)) != NULL)
         runq_put(p, next);
     n = runq_len(p);
     if (n == 0)

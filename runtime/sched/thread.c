@@ -76,6 +76,9 @@ thread_main(void *arg)
     struct go_m *m = arg;
 
     rt_m_init(m);
+    if (rt_seeded)
+        STORE(m->preempt, 1,
+              RELAXED); /* for good: the seed decides (rt_exit_preempted_) */
     (void)prctl(PR_SET_TIMERSLACK, 1UL); /* sleeps end when asked for, not 50 us later */
     rt_thread_signals(m);
     /* Publish: dumps and signals may use it from here. */
