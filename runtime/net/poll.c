@@ -42,6 +42,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/lck.h"
+#include "runtime/context/hook.h"
 #include "runtime/net/fd.h"
 #include "runtime/sched/blocking.h"
 #include "runtime/sched/rt.h"
@@ -198,36 +199,37 @@ wait_events(struct epoll_event *evs, int64_t timeout)
 
 /* --- waking ------------------------------------------------------------------------------------ */
 
-/* A waiter without a goroutine is a foreign thread inside poll(2): n is the eventfd that
- * ends that call. */
+/* A wait that nothing has ended yet; as an answer: park. */
+#define UNDECIDED (-EINPROGRESS)
+
+/* One wait; on the stack of whoever waits. */
+struct wait {
+    struct go_waiter
+        w; /* first; w.g is NULL for a foreign thread, which sleeps in poll(2) */
+    struct desc *d;
+    struct rt_ctx_hook hook;
+    int bell;   /* foreign: the eventfd that ends that call; constant while queued */
+    int result; /* guarded by d->lock: UNDECIDED, then the outcome, once */
+};
+
+/* Take a queued wait out, to end with result. Lock held. Waits without a goroutine only end
+ * this way to be cancelled. */
 static void
-wake_foreign(const struct go_waiter *w)
+end_wait(struct wait *x, int result)
 {
     const uint64_t one = 1;
     ssize_t n;
 
+    waitq_remove(x->w.queue, &x->w);
+    x->result = result;
+    if (x->w.g != NULL) {
+        rt_ready(x->w.g);
+        return;
+    }
     do {
-        n = write((int)w->n, &one, sizeof(one));
+        n = write(x->bell, &one, sizeof(one));
     } while (n < 0 && go_errno_() == EINTR);
     ENSURE(n == (ssize_t)sizeof(one));
-}
-
-/* End the waits of both directions with err. Lock held. */
-static void
-cancel_waiters(struct desc *d, int err)
-{
-    for (int dir = 0; dir < DIRECTIONS; dir++) {
-        struct go_waiter *w = waitq_pop(&d->q[dir]);
-
-        if (w == NULL)
-            continue;
-        if (w->g == NULL) {
-            wake_foreign(w);
-        } else {
-            w->n = err;
-            rt_ready(w->g);
-        }
-    }
 }
 
 /* One direction of d is ready: wake who waits, or remember. A foreign thread is told by its
@@ -235,15 +237,15 @@ cancel_waiters(struct desc *d, int err)
 static int
 deliver(struct desc *d, int dir, struct go_g **list)
 {
-    struct go_waiter *w = d->q[dir].head;
+    struct wait *x = (struct wait *)d->q[dir].head;
 
-    if (w == NULL || w->g == NULL) {
+    if (x == NULL || x->w.g == NULL) {
         __atomic_store_n(&d->ready[dir], 1, __ATOMIC_RELAXED);
         return 0;
     }
-    waitq_remove(&d->q[dir], w);
-    w->n = 0;
-    rt_ready_to_list(w->g, list);
+    waitq_remove(&d->q[dir], &x->w);
+    x->result = 0;
+    rt_ready_to_list(x->w.g, list);
     return 1;
 }
 
@@ -311,9 +313,11 @@ new_generation(struct desc *d)
     d->seq++;
     d->registered = false;
     d->adopted = false;
-    for (int dir = 0; dir < DIRECTIONS; dir++)
+    for (int dir = 0; dir < DIRECTIONS; dir++) {
         __atomic_store_n(&d->ready[dir], 0, __ATOMIC_RELAXED);
-    cancel_waiters(d, -ECANCELED);
+        if (d->q[dir].head != NULL)
+            end_wait((struct wait *)d->q[dir].head, -ECANCELED);
+    }
 }
 
 /* Ask the kernel whether it reports the file that fd is now under the current generation,
@@ -386,43 +390,45 @@ rt_fd_prepare(int fd, enum go_fd_event event)
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
-/* The part of a wait before it parks: -EINPROGRESS if it must, else its outcome. Lock held. */
+/* The part of a wait before it parks: UNDECIDED if it must, else its outcome. Lock held. */
 static int
-wait_begin(struct desc *d, int fd, int dir)
+wait_begin(const struct wait *x, int fd, int dir, int64_t deadline)
 {
+    struct desc *d = x->d;
     int r = d->registered && d->adopted ? 0 : verify(d, fd);
 
     if (r < 0)
         return r;
     if (d->q[dir].head != NULL)
         return -EBUSY;
+    if (x->result != UNDECIDED) /* the context was faster */
+        return x->result;
     if (!d->ready[dir])
-        return -EINPROGRESS;
+        return deadline != GO_NEVER && deadline <= go_now() ? -ETIMEDOUT : UNDECIDED;
     __atomic_store_n(&d->ready[dir], 0, __ATOMIC_RELAXED);
     return 0;
 }
 
 /* Runtime entered, by a goroutine. */
 static int
-wait_parked(struct desc *d, int fd, int dir, int64_t deadline)
+wait_parked(struct wait *x, int fd, int dir, int64_t deadline)
 {
-    struct go_waiter w = {.g = rt_m()->g};
     bool woken;
     int r;
 
-    go_lck_lock(&d->lock, GO_LCK_POLL);
-    r = wait_begin(d, fd, dir);
-    if (r != -EINPROGRESS) {
-        go_lck_unlock(&d->lock);
+    go_lck_lock(&x->d->lock, GO_LCK_POLL);
+    r = wait_begin(x, fd, dir, deadline);
+    if (r != UNDECIDED) {
+        go_lck_unlock(&x->d->lock);
         return r;
     }
-    waitq_push(&d->q[dir], &w);
+    waitq_push(&x->d->q[dir], &x->w);
     /* Counted while queued or about to run again: the scheduler polls if it is not 0. */
     __atomic_fetch_add(&rt_poll_waiters, 1, __ATOMIC_SEQ_CST);
-    woken = rt_park_until(&d->lock, GO_LCK_POLL, &w, deadline,
+    woken = rt_park_until(&x->d->lock, GO_LCK_POLL, &x->w, deadline,
                           dir == READING ? "IO wait (read)" : "IO wait (write)");
     __atomic_fetch_sub(&rt_poll_waiters, 1, __ATOMIC_SEQ_CST);
-    return woken ? (int)w.n : -ETIMEDOUT;
+    return woken ? x->result : -ETIMEDOUT;
 }
 
 static int64_t
@@ -460,58 +466,96 @@ poll_thread(int fd, int dir, int bell, int64_t deadline)
 }
 
 /* A foreign thread sleeps in poll(2) itself, so that it needs no M to poll for it. It
- * stands in the queue all the same, so that a close finds it. */
+ * stands in the queue all the same, so that a close or a context's end finds it. */
 static int
-wait_foreign(struct desc *d, int fd, int dir, int64_t deadline)
+wait_foreign(struct wait *x, int fd, int dir, int64_t deadline)
 {
-    const int bell = GO_ERRNO(eventfd(0, EFD_CLOEXEC));
-    struct go_waiter w = {.g = NULL, .n = bell};
-    bool rung = false;
-    int r = 0;
+    bool queued = false;
+    int r;
 
-    if (bell < 0)
-        return bell;
-    go_lck_lock(&d->lock, GO_LCK_POLL);
-    if (d->q[dir].head != NULL)
-        r = -EBUSY;
-    else
-        waitq_push(&d->q[dir], &w);
-    go_lck_unlock(&d->lock);
+    /* A number that is free would be the bell's. */
+    r = GO_ERRNO(fcntl(fd, F_GETFD));
+    if (r < 0)
+        return r;
+    x->bell = GO_ERRNO(eventfd(0, EFD_CLOEXEC));
+    if (x->bell < 0)
+        return x->bell;
 
-    if (r == 0) {
-        r = poll_thread(fd, dir, bell, deadline);
-        go_lck_lock(&d->lock, GO_LCK_POLL);
-        rung = w.queue == NULL;
-        if (!rung)
-            waitq_remove(&d->q[dir], &w);
-        go_lck_unlock(&d->lock);
+    go_lck_lock(&x->d->lock, GO_LCK_POLL);
+    r = x->d->q[dir].head != NULL ? -EBUSY : x->result;
+    if (r == UNDECIDED) {
+        waitq_push(&x->d->q[dir], &x->w);
+        queued = true;
     }
-    (void)close(bell);
-    return rung ? -ECANCELED : r;
+    go_lck_unlock(&x->d->lock);
+
+    if (queued) {
+        r = poll_thread(fd, dir, x->bell, deadline);
+        go_lck_lock(&x->d->lock, GO_LCK_POLL);
+        if (x->w.queue == NULL)
+            r = x->result;
+        else
+            waitq_remove(&x->d->q[dir], &x->w);
+        go_lck_unlock(&x->d->lock);
+    }
+    (void)close(x->bell);
+    return r;
 }
 
-int
-go_fd_wait(int fd, enum go_fd_event event, int64_t deadline)
+static void
+ctx_ended(struct rt_ctx_hook *h, int err)
+{
+    struct wait *x = (struct wait *)((char *)h - offsetof(struct wait, hook));
+
+    go_lck_lock(&x->d->lock, GO_LCK_POLL);
+    if (x->w.queue != NULL)
+        end_wait(x, err);
+    else if (x->result == UNDECIDED)
+        x->result = err; /* not queued yet */
+    go_lck_unlock(&x->d->lock);
+}
+
+static int
+wait_for(int fd, enum go_fd_event event, int64_t deadline, struct go_ctx *ctx)
 {
     const int dir = event == GO_FD_READ ? READING : WRITING;
-    struct desc *d;
+    struct wait x = {.result = UNDECIDED};
     struct go_m *m;
-    int r;
+    int r = 0;
 
     if (fd < 0)
         return -EBADF;
     if (event != GO_FD_READ && event != GO_FD_WRITE)
         return -EINVAL;
-    d = desc_get(fd);
-    if (d == NULL)
+    x.d = desc_get(fd);
+    if (x.d == NULL)
         return -ENOMEM;
     m = rt_enter();
-    if (m->foreign)
-        r = wait_foreign(d, fd, dir, deadline);
-    else
-        r = wait_parked(d, fd, dir, deadline);
+    x.w.g = m->foreign ? NULL : m->g;
+    if (ctx != NULL)
+        r = rt_ctx_hook_add(ctx, &x.hook, ctx_ended);
+    if (r == 0) {
+        if (x.w.g == NULL)
+            r = wait_foreign(&x, fd, dir, deadline);
+        else
+            r = wait_parked(&x, fd, dir, deadline);
+        if (ctx != NULL)
+            (void)rt_ctx_hook_remove(&x.hook);
+    }
     rt_exit();
     return r;
+}
+
+int
+go_fd_wait(int fd, enum go_fd_event event, int64_t deadline)
+{
+    return wait_for(fd, event, deadline, NULL);
+}
+
+int
+go_fd_wait_ctx(int fd, enum go_fd_event event, struct go_ctx *ctx)
+{
+    return wait_for(fd, event, GO_NEVER, ctx);
 }
 
 /* --- the end of an fd -------------------------------------------------------------------------- */

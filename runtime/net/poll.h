@@ -25,7 +25,8 @@ enum go_fd_event { GO_FD_READ = 1, GO_FD_WRITE = 2 };
  * Edge-triggered: try the operation first, wait on -EAGAIN. */
 int go_fd_wait(int fd, enum go_fd_event event, int64_t deadline);
 
-/* PARKS until events (POLLIN | POLLOUT) or, with ctx's end, its error. */
+/* As go_fd_wait() without a deadline, but gives up when ctx ends, with its error; one that
+ * has ended already is not waited for. NULL: no context. */
 struct go_ctx;
 int go_fd_wait_ctx(int fd, enum go_fd_event event, struct go_ctx *ctx);
 
