@@ -32,7 +32,7 @@ rt_report_frame(struct rt_out *o, uintptr_t pc, bool exact)
 
     (void)find_symbol(pc, exact, &s);
     if (s.name != NULL)
-        rt_out_fmt(o, "%s(+0x%lx)\n", s.name, (unsigned long)s.offset);
+        rt_out_fmt(o, "%.*s(+0x%lx)\n", s.name_len, s.name, (unsigned long)s.offset);
     else
         rt_out_str(o, "??\n");
     rt_out_fmt(o, "\t0x%lx", (unsigned long)pc);
@@ -175,9 +175,10 @@ put_line(struct rt_out *o, uintptr_t pc, bool exact)
     struct rt_symbol s;
 
     (void)find_symbol(pc, exact, &s);
-    rt_out_fmt(o, "#\t0x%lx\t%s+0x%lx\t%s+0x%lx\n", (unsigned long)pc,
-               s.name != NULL ? s.name : "??", (unsigned long)s.offset,
-               s.object != NULL ? s.object : "??", (unsigned long)s.object_offset);
+    rt_out_fmt(o, "#\t0x%lx\t%.*s+0x%lx\t%s+0x%lx\n", (unsigned long)pc,
+               s.name != NULL ? s.name_len : 2, s.name != NULL ? s.name : "??",
+               (unsigned long)s.offset, s.object != NULL ? s.object : "??",
+               (unsigned long)s.object_offset);
 }
 
 void

@@ -351,6 +351,7 @@ rt_symbol_find(uintptr_t pc, struct rt_symbol *ret)
         e = find_entry(t, pc - o->base);
         if (e != NULL) {
             ret->name = t->strings + e->name;
+            ret->name_len = (int)strcspn(ret->name, ".");
             ret->offset = pc - o->base - e->value;
         }
         return true;
@@ -368,8 +369,10 @@ go_symbol(const void *pc, char *buf, size_t size)
         return buf;
     rt_out_init(&o, -1);
     if (rt_symbol_find((uintptr_t)pc, &s) && s.name != NULL) {
-        rt_out_mem(&o, s.name, strnlen(s.name, sizeof(o.buf) - 32));
-        rt_out_fmt(&o, "+0x%lx", (unsigned long)s.offset);
+        int len =
+            s.name_len < (int)sizeof(o.buf) - 32 ? s.name_len : (int)sizeof(o.buf) - 32;
+
+        rt_out_fmt(&o, "%.*s+0x%lx", len, s.name, (unsigned long)s.offset);
     } else {
         rt_out_fmt(&o, "%p", pc);
     }

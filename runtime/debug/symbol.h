@@ -15,6 +15,7 @@
 
 struct rt_symbol {
     const char *name;        /* NULL: not known */
+    int name_len;            /* without what compilers add: ".constprop.0", ".cold" */
     uintptr_t offset;        /* into the function */
     const char *object;      /* file name without its folder; NULL: in no object */
     uintptr_t object_offset; /* what addr2line -e wants */
