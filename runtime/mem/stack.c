@@ -321,7 +321,7 @@ bind(struct go_g *g, struct go_stack *s)
     sp -= CTX_WORDS;
     sp[CTX_PC] = (uintptr_t)rt_start_;
     sp[CTX_FP] = 0;
-    g->sp = sp;
+    STORE(&g->sp, sp, RELAXED); /* atomic for dumps */
     g->stack = s;
     s->trimmed = 0;
 #if GO_TSAN
@@ -461,7 +461,8 @@ stack_release_free(uint32_t max)
     return total;
 }
 
-bool
+/* Dumps ask about goroutines that run meanwhile, and check afterwards whether one moved. */
+GO_NO_SANITIZE bool
 rt_stack_bounds(const struct go_g *g, uintptr_t *lo, uintptr_t *hi)
 {
     const struct go_stack *s = g->stack;
