@@ -45,10 +45,21 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/base/san.h"
 #include "tests/support/gotest.h"
 
 #define CHILD_TIMEOUT_S 120
 #define CHILD_ENV_MAX   8
+
+#if GO_TSAN
+/* ThreadSanitizer otherwise sleeps for a second at each exit, for late reports. */
+const char *__tsan_default_options(void);
+const char *
+__tsan_default_options(void)
+{
+    return "atexit_sleep_ms=0";
+}
+#endif
 
 struct child_case {
     const char *name;
