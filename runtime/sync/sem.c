@@ -34,28 +34,33 @@ take_locked(struct go_sem *s, int64_t n)
     return true;
 }
 
-/* Serve the head of the queue as far as free reaches; the served go to *granted. */
-static void
-grant_locked(struct go_sem *s, struct go_waitq *granted)
+/* Serve the head of the queue as far as free reaches. Returns the served, linked by next but
+ * in no queue: a deadline or a context's end that comes now sees that it is too late. */
+static struct go_waiter *
+grant_locked(struct go_sem *s)
 {
+    struct go_waiter *first = NULL, **link = &first;
+
     while (s->q.head != NULL && s->q.head->n <= s->free) {
         struct go_waiter *w = waitq_pop(&s->q);
 
         s->free -= w->n;
         w->ok = true;
-        waitq_push(granted, w);
+        w->next = NULL;
+        *link = w;
+        link = &w->next;
     }
+    return first;
 }
 
-/* A request left the queue without its units: those behind it may go on (I1). */
+/* Units came back, or a request left the queue without its own: others may go on (I1). */
 static void
 grant_and_unlock(struct go_sem *s)
 {
-    struct go_waitq granted = {0};
+    struct go_waiter *granted = grant_locked(s);
 
-    grant_locked(s, &granted);
     go_lck_unlock(&s->lock);
-    rt_ready_list(granted.head);
+    rt_ready_list(granted);
 }
 
 static void

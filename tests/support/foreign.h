@@ -38,18 +38,22 @@ parked_count_one(const struct go_info *g, void *arg)
         pc->n++;
 }
 
-/* Let others run until n goroutines are parked for reason. */
+/* Are n goroutines, or more, parked for reason? */
+static inline bool
+parked(const char *reason, int n)
+{
+    struct parked_count pc = {.reason = reason};
+
+    go_each(parked_count_one, &pc);
+    return pc.n >= n;
+}
+
+/* Let others run until they are. */
 static inline void
 wait_parked(const char *reason, int n)
 {
-    for (;;) {
-        struct parked_count pc = {.reason = reason};
-
-        go_each(parked_count_one, &pc);
-        if (pc.n >= n)
-            return;
+    while (!parked(reason, n))
         go_yield();
-    }
 }
 
 #endif
