@@ -3,6 +3,9 @@
 #define GOJOBD_RUNTIME_BASE_ATOMIC_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#include "runtime/base/san.h"
 
 #define LOAD(p, order)     __atomic_load_n((p), __ATOMIC_##order)
 #define STORE(p, v, order) __atomic_store_n((p), (v), __ATOMIC_##order)
@@ -19,6 +22,20 @@
 
 /* Counters written by one thread only and read by any: no locked instruction. */
 #define BUMP(p, n) STORE((p), LOAD((p), RELAXED) + (n), RELAXED)
+
+/* Orders everything before against everything after. TSan knows no fences but follows
+ * locked instructions. */
+static inline void
+full_fence(void)
+{
+#if GO_TSAN
+    static uint32_t word;
+
+    (void)ADD(&word, 0, SEQ_CST);
+#else
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
 
 static inline void
 cpu_relax(void)

@@ -337,7 +337,7 @@ stack_bind_cached(struct go_p *p, struct go_g *g)
     if (UNLIKELY(s == NULL || g->size_class != default_class))
         return false;
     p->stacks = s->next;
-    p->stacks_n--;
+    BUMP(&p->stacks_n, -1u);
     bind(g, s);
     return true;
 }
@@ -350,7 +350,7 @@ stack_bind(struct go_p *p, struct go_g *g)
 
     if (p != NULL && g->size_class == default_class) {
         if (p->stacks == NULL)
-            p->stacks_n = take_free(default_class, REFILL, &p->stacks);
+            STORE(&p->stacks_n, take_free(default_class, REFILL, &p->stacks), RELAXED);
         if (stack_bind_cached(p, g))
             return 0;
     } else if (take_free(g->size_class, 1, &s) == 1) {
@@ -377,7 +377,7 @@ trim_cache(struct go_p *p, uint32_t n)
     }
     give_free(*link);
     *link = NULL;
-    p->stacks_n = kept;
+    STORE(&p->stacks_n, kept, RELAXED);
 }
 
 void
@@ -398,7 +398,8 @@ stack_unbind(struct go_p *p, struct go_g *g)
     if (p != NULL && s->size_class == default_class) {
         s->next = p->stacks;
         p->stacks = s;
-        if (UNLIKELY(++p->stacks_n > CACHE_MAX))
+        BUMP(&p->stacks_n, 1);
+        if (UNLIKELY(p->stacks_n > CACHE_MAX))
             trim_cache(p, CACHE_MAX / 2);
         return;
     }

@@ -203,7 +203,7 @@ go_idle(struct go_m *m, struct go_g **ret)
         m->spinning = false;
         ADD(&sched.nmspinning, -1, SEQ_CST);
     }
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    full_fence();
     if (work_anywhere()) {
         other = idle_p();
         if (other != NULL) {

@@ -27,6 +27,29 @@ runq_spill(struct go_p *p, struct go_g *g)
     gq_put_list(batch[0], g, n + 1);
 }
 
+/* Take victim's runnext, if victim seems not to get to it. It mostly will within a moment:
+ * taking it at once makes a ping-pong pair thrash between two Ps. So wait for 3 us, some
+ * thirty channel operations, and take it only if nothing has moved. */
+static uint32_t
+steal_next(struct go_p *victim, struct go_g **ret)
+{
+    struct go_g *next = LOAD(&victim->runnext, RELAXED);
+    int64_t switches = LOAD(&victim->count.switches, RELAXED);
+
+    if (next == NULL)
+        return 0;
+    if (LOAD(&victim->status, RELAXED) == P_RUNNING) {
+        struct timespec nap = {.tv_nsec = 3000};
+
+        nanosleep(&nap, NULL);
+        if (LOAD(&victim->runnext, RELAXED) != next ||
+            LOAD(&victim->count.switches, RELAXED) != switches)
+            return 0;
+    }
+    *ret = SWAP(&victim->runnext, NULL, ACQUIRE);
+    return *ret != NULL;
+}
+
 /* Move half of victim's ring (or its runnext, if asked and nothing else is there) to
  * thief's. One of them is returned in *ret rather than queued. The number taken. */
 uint32_t
@@ -40,17 +63,7 @@ runq_steal(struct go_p *thief, struct go_p *victim, bool take_next, struct go_g 
 
         n -= n / 2;
         if (n == 0) {
-            if (!take_next || LOAD(&victim->runnext, RELAXED) == NULL)
-                return 0;
-            /* The owner is likely to run it within a moment: stealing it at once makes a
-             * ping-pong pair thrash between Ps. 3 us is some fifty channel operations. */
-            if (LOAD(&victim->status, RELAXED) == P_RUNNING) {
-                struct timespec nap = {.tv_nsec = 3000};
-
-                nanosleep(&nap, NULL);
-            }
-            *ret = SWAP(&victim->runnext, NULL, ACQUIRE);
-            return *ret != NULL;
+            return take_next ? steal_next(victim, ret) : 0;
         }
         if (n > GO_RUNQ_SIZE / 2) /* head and tail were read at different times */
             continue;
