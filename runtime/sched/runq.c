@@ -1,13 +1,16 @@
 #define _GNU_SOURCE
 #include "runtime/sched/runq.h"
 
-#include "runtime/time/timer.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
 
 /* The ring is full: send half of it and g to the global queue, in order. Owner only. */
 void
 runq_spill(struct go_p *p, struct go_g *g)
 {
-    struct go_g *batch[GO_RUNQ_SIZE / 2];
+    struct go_g *batch[GO_RUNQ_SIZE / 2 + 1];
     uint32_t head = LOAD(&p->head, ACQUIRE);
     uint32_t n = GO_RUNQ_SIZE / 2;
 
@@ -21,10 +24,8 @@ runq_spill(struct go_p *p, struct go_g *g)
         runq_put(p, g);
         return;
     }
-    for (uint32_t i = 0; i + 1 < n; i++)
-        batch[i]->next = batch[i + 1];
-    batch[n - 1]->next = g;
-    gq_put_list(batch[0], g, n + 1);
+    batch[n] = g;
+    gq_put_all(batch, n + 1);
 }
 
 /* Take victim's runnext, if victim seems not to get to it. It mostly will within a moment:
@@ -80,27 +81,60 @@ runq_steal(struct go_p *thief, struct go_p *victim, bool take_next, struct go_g 
     }
 }
 
-/* --- the global queue ------------------------------------------------------------------------ */
+/* --- the global queue ------------------------------------------------------------------------
+ *
+ * Pointers in one array, reserved for as many goroutines as there can be, so that queueing
+ * never fails; and an array rather than a list through the records, so that moving a batch
+ * touches none of them: they are cold. */
+
+static struct {
+    struct go_g **v;     /* guarded by sched.lock */
+    uint32_t head, tail; /* guarded by sched.lock; queued: v[head..tail) */
+} gq;
+
+#define GQ_SLIDE 65536 /* entries used up before the rest is moved to the front */
+
+int
+gq_init(void)
+{
+    size_t bytes = (size_t)2 * RT_G_MAX * sizeof(*gq.v);
+
+    gq.v = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return gq.v == MAP_FAILED ? -ENOMEM : 0;
+}
 
 void
-gq_put_list(struct go_g *head, struct go_g *tail, uint32_t n)
+gq_put_all(struct go_g *const *v, uint32_t n)
 {
-    tail->next = NULL;
     go_lck_lock(&sched.lock, GO_LCK_SCHED);
-    if (sched.gq_tail != NULL)
-        sched.gq_tail->next = head;
-    else
-        sched.gq_head = head;
-    sched.gq_tail = tail;
+    memcpy(gq.v + gq.tail, v, n * sizeof(*v));
+    gq.tail += n;
     /* seq_cst: ordered before the look at the idle Ps that follows (find.c). */
-    STORE(&sched.gq_n, sched.gq_n + n, SEQ_CST);
+    STORE(&sched.gq_n, gq.tail - gq.head, SEQ_CST);
     go_lck_unlock(&sched.lock);
 }
 
 void
 gq_put(struct go_g *g)
 {
-    gq_put_list(g, g, 1);
+    gq_put_all(&g, 1);
+}
+
+/* Keep the used part of the array at its front. Each entry moves at most once for every
+ * one that was taken out. Under sched.lock. */
+static void
+gq_slide(void)
+{
+    uint32_t n = gq.tail - gq.head;
+
+    if (n == 0) {
+        gq.head = gq.tail = 0;
+    } else if (gq.head >= GQ_SLIDE && n <= gq.head) {
+        memcpy(gq.v, gq.v + gq.head, n * sizeof(*gq.v));
+        gq.head = 0;
+        gq.tail = n;
+    }
 }
 
 /* Take a fair share of the global queue, at most max: one is returned, the others go to
@@ -108,8 +142,8 @@ gq_put(struct go_g *g)
 struct go_g *
 gq_get(struct go_p *p, uint32_t max)
 {
-    struct go_g *first, *g;
-    uint32_t n, room = GO_RUNQ_SIZE / 2;
+    struct go_g *first = NULL;
+    uint32_t n, tail = p->tail;
 
     go_lck_lock(&sched.lock, GO_LCK_SCHED);
     n = sched.gq_n / LOAD(&sched.maxprocs, RELAXED) + 1;
@@ -117,27 +151,17 @@ gq_get(struct go_p *p, uint32_t max)
         n = sched.gq_n;
     if (n > max)
         n = max;
-    if (n > room)
-        n = room;
-    if (n > 1 && n - 1 > GO_RUNQ_SIZE - runq_len(p))
+    if (n > GO_RUNQ_SIZE - runq_len(p) + 1)
         n = GO_RUNQ_SIZE - runq_len(p) + 1;
-    first = g = sched.gq_head;
-    for (uint32_t i = 0; i < n; i++)
-        g = g->next;
     if (n > 0) {
-        sched.gq_head = g;
-        if (g == NULL)
-            sched.gq_tail = NULL;
-        STORE(&sched.gq_n, sched.gq_n - n, RELAXED);
-    }
-    g = n > 0 ? first->next : NULL;
-    for (uint32_t i = 1; i < n; i++) {
-        struct go_g *next = g->next; /* before it is published: a thief may re-link it */
-
-        STORE(&p->ring[p->tail & RING_MASK], g, RELAXED);
-        STORE(&p->tail, p->tail + 1, RELEASE);
-        g = next;
+        first = gq.v[gq.head];
+        for (uint32_t i = 1; i < n; i++)
+            STORE(&p->ring[tail++ & RING_MASK], gq.v[gq.head + i], RELAXED);
+        gq.head += n;
+        gq_slide();
+        STORE(&sched.gq_n, gq.tail - gq.head, RELAXED);
     }
     go_lck_unlock(&sched.lock);
-    return n > 0 ? first : NULL;
+    STORE(&p->tail, tail, RELEASE); /* publishes the elements */
+    return first;
 }

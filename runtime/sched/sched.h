@@ -29,6 +29,7 @@
 _Static_assert((GO_RUNQ_SIZE & (GO_RUNQ_SIZE - 1)) == 0, "ring sizes are powers of two");
 
 #define CACHE_LINE 64
+#define RT_G_MAX   (16 << 20) /* goroutine records */
 
 enum p_status {
     P_IDLE,     /* on the idle list, or on its way from one M to another */
@@ -109,7 +110,6 @@ struct sched {
 
     _Alignas(CACHE_LINE) struct go_lck lock;
     /* Guarded by lock. */
-    struct go_g *gq_head, *gq_tail;
     struct go_m *midle;
     struct go_p *pidle;
     uint32_t nmidle;
@@ -145,7 +145,8 @@ void rt_free_record(struct go_p *p, struct go_g *g);
 
 /* global queue (runq.c) */
 void gq_put(struct go_g *g);
-void gq_put_list(struct go_g *head, struct go_g *tail, uint32_t n); /* takes sched.lock */
+void gq_put_all(struct go_g *const *v, uint32_t n); /* takes sched.lock */
+int gq_init(void);
 struct go_g *gq_get(struct go_p *p,
                     uint32_t max); /* takes sched.lock; rest to p's ring */
 

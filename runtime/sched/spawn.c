@@ -18,9 +18,9 @@
 #include "runtime/sched/runq.h"
 #include "runtime/sync/wg.h"
 
-#define CHUNK      256   /* records a chunk */
-#define CHUNKS_MAX 65536 /* 16 Mi goroutines */
-#define BATCH      128   /* dead records moved between a P and the centre at once */
+#define CHUNK      256 /* records a chunk */
+#define CHUNKS_MAX (RT_G_MAX / CHUNK)
+#define BATCH      128 /* dead records moved between a P and the centre at once */
 #define ID_BATCH   64
 
 static struct {
@@ -295,7 +295,7 @@ init_once(void)
 {
     rt_seed_init();
     stack_init();
-    if (rt_procs_init() < 0)
+    if (rt_procs_init() < 0 || gq_init() < 0)
         rt_fatal("out of memory at start");
     STORE(&sched.coarse, go_now(), RELAXED);
     rt_poll_init();
