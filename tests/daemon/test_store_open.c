@@ -1,0 +1,328 @@
+#include "tests/daemon/storetest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Opening: boot epochs and what a crash left, foreign files, locks, full disks. */
+
+static void
+what_ran_in_a_crash_is_queued_again_without_spending_a_retry(void **state)
+{
+    struct fixture *f = *state;
+    struct store_claims c;
+    uint64_t epoch = store_epoch(f->st);
+
+    submit(f, 0, 700, NULL);
+    c = claim(f, LANE, 600);
+    assert_int_equal(finish(f, &c.v[0], STORE_END_SUCCEEDED), 0);
+    fixture_crash(f);
+    assert_int_equal(store_epoch(f->st), epoch + 1);
+    assert_int_equal(store_recovered(f->st).requeued, 599);
+    verify(f);
+    assert_int_equal(finish(f, &c.v[1], STORE_END_SUCCEEDED), -ESTALE);
+    store_claims_fini(&c);
+    c = claim(f, LANE, 1000);
+    assert_int_equal(c.n, 699);
+    assert_int_equal(c.v[0].attempt, 2);
+    assert_int_equal(c.v[0].fails, 0);
+    assert_int_equal(c.v[0].crashes, 1);
+    store_claims_fini(&c);
+    assert_int_equal(query(f, "SELECT count(*) FROM attempt WHERE outcome = 7"), 599);
+    verify(f);
+}
+
+static void
+a_job_running_in_three_crashes_is_dead_and_suspects_have_a_lane(void **state)
+{
+    struct fixture *f = *state;
+    int64_t suspects = STORE_LANE(0, 3, 1);
+    struct store_claims c;
+    struct store_claimed poison;
+
+    submit(f, 0, 3, NULL);
+    for (int i = 0; i < 2; i++) {
+        c = claim(f, LANE, 10);
+        assert_int_equal(c.n, 3);
+        store_claims_fini(&c);
+        fixture_crash(f);
+    }
+    c = claim(f, LANE, 10);
+    assert_int_equal(c.n, 0);
+    store_claims_fini(&c);
+    poison = claim_one(f, suspects);
+    fixture_crash(f);
+    assert_int_equal(store_recovered(f->st).poisoned, 1);
+    assert_int_equal(state_of(f, poison.id), STORE_DEAD);
+    verify(f);
+    for (int i = 0; i < 2; i++) {
+        struct store_claimed v = claim_one(f, suspects);
+
+        assert_int_equal(finish(f, &v, STORE_END_SUCCEEDED), 0);
+    }
+    begin(f);
+    ok(f, store_retry_job(f->st, poison.id));
+    commit(f);
+    assert_int_equal(claim_one(f, LANE).crashes, 0);
+    verify(f);
+}
+
+static void
+a_running_job_that_was_to_be_cancelled_is_cancelled_by_the_crash(void **state)
+{
+    struct fixture *f = *state;
+    struct store_claimed c;
+    enum store_state s;
+
+    submit(f, 0, 1, NULL);
+    c = claim_one(f, LANE);
+    begin(f);
+    ok(f, store_cancel_job(f->st, c.id, &s));
+    commit(f);
+    fixture_crash(f);
+    assert_int_equal(store_recovered(f->st).cancelled, 1);
+    assert_int_equal(state_of(f, c.id), STORE_CANCELLED);
+    verify(f);
+}
+
+static void
+ids_are_never_used_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct store_keep keep = {.count = 0};
+    struct store_claimed c;
+    int64_t first, again;
+    int r;
+
+    submit(f, 0, 1, &first);
+    c = claim_one(f, LANE);
+    assert_int_equal(finish(f, &c, STORE_END_SUCCEEDED), 0);
+    do {
+        begin(f);
+        r = ok(f, store_keep_step(f->st, &keep, 100));
+        commit(f);
+    } while (r > 0);
+    assert_int_equal(query(f, "SELECT count(*) FROM job"), 0);
+    fixture_reopen(f);
+    submit(f, 0, 1, &again);
+    assert_true(again > first);
+    verify(f);
+}
+
+static int
+open_fails(const char *path, char *err, size_t size)
+{
+    struct store_opts o = {.path = path};
+    struct store *st = NULL;
+    int r = store_open(&o, T0, &st, err, size);
+
+    assert_true(r < 0);
+    assert_null(st);
+    return r;
+}
+
+static void
+a_second_daemon_is_told_who_has_the_store(void **state)
+{
+    struct fixture *f = *state;
+    char err[256], want[64];
+
+    assert_int_equal(open_fails(f->path, err, sizeof(err)), -EBUSY);
+    snprintf(want, sizeof(want), "in use by another gojobd (pid %ld)", (long)getpid());
+    assert_non_null(strstr(err, want));
+}
+
+static void
+make_file(const char *path, const void *data, size_t len)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data, len), len);
+    close(fd);
+}
+
+static void
+exec(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void
+files_that_are_not_ours_are_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    char path[100], err[256], text[4096];
+
+    memset(text, 'x', sizeof(text));
+    snprintf(path, sizeof(path), "%s/text", f->dir);
+    make_file(path, text, sizeof(text));
+    assert_int_equal(open_fails(path, err, sizeof(err)), -EILSEQ);
+    assert_non_null(strstr(err, "is not a gojobd database"));
+
+    snprintf(path, sizeof(path), "%s/other", f->dir);
+    exec(path, "CREATE TABLE music (id)");
+    assert_int_equal(open_fails(path, err, sizeof(err)), -EILSEQ);
+    assert_non_null(strstr(err, "another application"));
+    exec(path, "INSERT INTO music VALUES (1)");
+
+    assert_int_equal(open_fails("/nowhere/jobs.db", err, sizeof(err)), -ENOENT);
+    assert_non_null(strstr(err, "/nowhere/jobs.db.lock"));
+}
+
+static void
+a_newer_schema_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    char err[256];
+
+    store_close(f->st);
+    f->st = NULL;
+    exec(f->path, "PRAGMA user_version = 99");
+    assert_int_equal(open_fails(f->path, err, sizeof(err)), -EPROTO);
+    assert_non_null(strstr(err, "newer gojobd (schema 99"));
+}
+
+static void
+damage_is_named_by_verify(void **state)
+{
+    struct fixture *f = *state;
+    char err[256];
+
+    submit(f, 0, 5, NULL);
+    verify(f);
+    store_close(f->st);
+    f->st = NULL;
+    exec(f->path, "UPDATE batch SET n_queued = n_queued + 1");
+    assert_int_equal(store_verify(f->path, NULL, err, sizeof(err)), -EUCLEAN);
+    assert_non_null(strstr(err, "I1: the counters of batch 1"));
+    exec(f->path, "UPDATE batch SET n_queued = n_queued - 1; DELETE FROM ready");
+    assert_int_equal(store_verify(f->path, NULL, err, sizeof(err)), -EUCLEAN);
+    assert_non_null(strstr(err, "I3: queued job 1"));
+}
+
+static void
+a_file_overwritten_with_noise_is_an_error_not_a_crash(void **state)
+{
+    struct fixture *f = *state;
+    char err[256], noise[3 * 4096];
+    int fd;
+
+    submit(f, 0, 2000, NULL);
+    store_close(f->st);
+    f->st = NULL;
+    memset(noise, 0x5a, sizeof(noise));
+    fd = open(f->path, O_WRONLY);
+    assert_int_equal(pwrite(fd, noise, sizeof(noise), 4096), sizeof(noise));
+    close(fd);
+    assert_int_equal(open_fails(f->path, err, sizeof(err)), -EUCLEAN);
+    assert_int_equal(store_verify(f->path, NULL, err, sizeof(err)), -EUCLEAN);
+}
+
+static void
+a_backup_holds_what_was_committed_and_opens(void **state)
+{
+    struct fixture *f = *state;
+    char dest[100], err[256];
+    struct store_opts o = {.path = dest};
+    struct store *copy;
+
+    submit(f, 0, 300, NULL);
+    snprintf(dest, sizeof(dest), "%s/copy.db", f->dir);
+    assert_int_equal(store_backup(f->path, dest, NULL, err, sizeof(err)), 0);
+    assert_int_equal(store_backup(f->path, dest, NULL, err, sizeof(err)), -EEXIST);
+    assert_int_equal(store_verify(dest, NULL, err, sizeof(err)), 0);
+    assert_int_equal(store_open(&o, f->now, &copy, err, sizeof(err)), 0);
+    assert_int_equal(store_backlog(copy), 300);
+    store_close(copy);
+}
+
+/* A small tmpfs of its own; skips where mounting is not allowed. */
+static void
+a_full_disk_refuses_and_recovers_and_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    static struct store_new_job jobs[1000];
+    static char spec[400];
+    struct store_submit sub = {.jobs = jobs, .n_jobs = 1000, .close = true};
+    struct store_submitted done;
+    char path[100], err[256];
+    struct store_opts o = {.path = path};
+    struct store *st;
+    int r = 0, acked = 0;
+
+    if (mount("tmpfs", f->dir, "tmpfs", 0, "size=4m") < 0)
+        skip();
+    snprintf(path, sizeof(path), "%s/jobs.db", f->dir);
+    for (int i = 0; i < 1000; i++)
+        jobs[i] =
+            (struct store_new_job){.lane = LANE, .spec = spec, .spec_len = sizeof(spec)};
+    assert_int_equal(store_open(&o, T0, &st, err, sizeof(err)), 0);
+    while (acked < 50) {
+        r = store_begin(st, T0, STORE_SYNC);
+        if (r == 0)
+            r = store_submit(st, &sub, NULL, &done);
+        if (r == 0) {
+            r = store_commit(st);
+        } else {
+            snprintf(err, sizeof(err), "%s", store_error(st));
+            store_rollback(st);
+            break;
+        }
+        if (r < 0)
+            break;
+        acked++;
+    }
+    assert_int_equal(r, -ENOSPC);
+    assert_non_null(strstr(store_error(st), "the disk is full"));
+    assert_false(store_failed(st));
+    assert_true(acked > 0);
+    assert_int_equal(store_backlog(st), acked * 1000);
+    /* Room again: the same store goes on. */
+    assert_int_equal(mount("tmpfs", f->dir, "tmpfs", MS_REMOUNT, "size=40m"), 0);
+    assert_int_equal(store_begin(st, T0, STORE_SYNC), 0);
+    assert_int_equal(store_submit(st, &sub, NULL, &done), 0);
+    assert_int_equal(store_commit(st), 0);
+    acked++;
+    store_close(st);
+    assert_int_equal(store_verify(path, NULL, err, sizeof(err)), 0);
+    assert_int_equal(store_open(&o, T0, &st, err, sizeof(err)), 0);
+    assert_int_equal(store_backlog(st), acked * 1000);
+    store_close(st);
+    /* And read-only. */
+    assert_int_equal(mount("tmpfs", f->dir, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
+    assert_int_equal(open_fails(path, err, sizeof(err)), -EROFS);
+    assert_int_equal(umount(f->dir), 0);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(what_ran_in_a_crash_is_queued_again_without_spending_a_retry),
+        CASE(a_job_running_in_three_crashes_is_dead_and_suspects_have_a_lane),
+        CASE(a_running_job_that_was_to_be_cancelled_is_cancelled_by_the_crash),
+        CASE(ids_are_never_used_twice),
+        CASE(a_second_daemon_is_told_who_has_the_store),
+        CASE(files_that_are_not_ours_are_left_alone),
+        CASE(a_newer_schema_is_refused),
+        CASE(damage_is_named_by_verify),
+        CASE(a_file_overwritten_with_noise_is_an_error_not_a_crash),
+        CASE(a_backup_holds_what_was_committed_and_opens),
+        CASE(a_full_disk_refuses_and_recovers_and_loses_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
