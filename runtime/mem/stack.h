@@ -4,7 +4,7 @@
  *
  * A stack is bound to a goroutine at its first run, not when it is spawned: goroutines that
  * wait for their turn cost a record only, and a finished one's stack, still in the cache,
- * serves the next. (docs/decisions/0001-stacks-bound-at-first-run.md)
+ * serves the next. (docs/decisions/0002-stacks-are-bound-at-the-first-run.md)
  *
  *   slot   lo-guard        lo                                              desc      hi
  *          | guard page(s) | usable, grows down <------------------ frames | struct  |
