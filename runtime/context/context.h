@@ -9,8 +9,8 @@
  * Lifecycle  with_* returns one reference; a child holds its parent. The last unref cancels
  *            (releasing the timer) and frees.
  * Context    every function may be called from any thread; none parks.
- * Errors     constructors return NULL when memory is short, and accept NULL as parent only
- *            for go_ctx_background().
+ * Errors     constructors return NULL when memory is short.
+ * NULL       stands for go_ctx_background() everywhere.
  */
 #ifndef GOJOBD_RUNTIME_CONTEXT_CONTEXT_H
 #define GOJOBD_RUNTIME_CONTEXT_CONTEXT_H
@@ -46,7 +46,8 @@ void go_ctx_cancel(struct go_ctx *ctx);
 void go_ctx_cancel_cause(struct go_ctx *ctx, int err, const char *text);
 
 /* Closed when ctx is cancelled; NULL (never ready) for one that cannot be. Borrowed: valid
- * while ctx is. */
+ * while ctx is. Created at the first call; no memory for it is fatal, for NULL would mean
+ * that the end never comes. */
 struct go_chan *go_ctx_done(struct go_ctx *ctx);
 
 /* 0 while alive, else -ECANCELED or -ETIMEDOUT. One atomic load: for loops. */
@@ -62,7 +63,8 @@ bool go_ctx_deadline(const struct go_ctx *ctx, int64_t *ret);
 void *go_ctx_value(const struct go_ctx *ctx, const void *key);
 
 /* Call fn(arg) in a goroutine of its own once ctx is cancelled (AfterFunc). The handle is
- * freed by stop, which returns true if that kept fn from being called. NULL: no memory. */
+ * freed by stop, which returns true if that kept fn from being called; it holds ctx. NULL:
+ * no memory. */
 struct go_ctx_after *go_ctx_after_func(struct go_ctx *ctx, void (*fn)(void *), void *arg);
 bool go_ctx_after_stop(struct go_ctx_after *a);
 

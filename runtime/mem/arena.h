@@ -18,7 +18,7 @@ char *go_strdup(const char *s);
 char *go_sprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Call fn(arg) when the goroutine exits, last deferred first, before its arena is freed:
- * for what an arena cannot free. 0 or -ENOMEM. fn may park. */
+ * for what an arena cannot free. 0, -ENOMEM, or -EPERM on a foreign thread. fn may park. */
 int go_defer(void (*fn)(void *), void *arg);
 
 /* A free-standing arena, for memory that outlives one goroutine or is shared by several
