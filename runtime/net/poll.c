@@ -4,21 +4,24 @@
  * Every fd number has a descriptor, made when first needed and never freed: an event that
  * comes late finds a valid one, and its generation (seq), which travelled through the
  * kernel in the event's data, tells that it is late. An fd is added to the one epoll
- * instance at its first wait, for both directions and edge-triggered, and stays there until
- * go_fd_close() or go_fd_forget(): a wait then costs no epoll_ctl() that changes anything.
+ * instance at its first wait, edge-triggered, and stays there until go_fd_close() or
+ * go_fd_forget(). There are two kinds:
+ *
+ *   Ours (adopted; made by go_fd_accept() and the like) are registered once for both
+ *   directions. An edge that comes while nobody waits is remembered. We know that these are
+ *   read until EAGAIN and closed through us, so a wait needs no system call.
+ *
+ *   Foreign ones are armed anew at each wait, by EPOLL_CTL_MOD for the directions waited
+ *   for. That has the kernel look: an fd that is ready already reports at once, as users of
+ *   a foreign library expect, which may have left bytes unread; and ENOENT tells that the
+ *   file was closed behind our back, so that the number now stands for another file, whose
+ *   registration nobody has made. (docs/decisions has the figures.)
  *
  * Invariants, under a descriptor's lock:
  *   1. Each direction has a parked goroutine, or a remembered edge, or neither; never both.
  *   2. A waiter that is parked has been queued while the kernel had this generation of fd
- *      registered, and no edge was remembered: the next edge wakes it.
+ *      armed for its direction and had reported nothing since: the next event wakes it.
  *   3. seq changes whenever fd may stand for another file, and then nobody is queued.
- *
- * A number whose file was closed behind our back (a plain close(2), by us or by a library)
- * breaks 2: the kernel dropped the registration, and its new file would never report. So
- * each wait first adds the fd again: EEXIST, the usual answer, proves that this very file
- * is registered; success tells that it was another, and starts a new generation. Only fds
- * that this library made are trusted to be closed through it and skip that system call
- * (docs/decisions has the figures).
  *
  * The lock of a descriptor is, unlike others of the runtime, held across epoll_ctl(): that
  * call does not wait for anything but epoll's own short critical sections, and the state
@@ -106,7 +109,8 @@ desc_get(int fd)
 
 #define EVENTS       128
 #define TOKEN_BREAK  UINT64_MAX
-#define INTEREST     ((uint32_t)EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define ARM_READ     ((uint32_t)EPOLLIN | EPOLLRDHUP)
+#define ARM_WRITE    ((uint32_t)EPOLLOUT)
 #define READ_EVENTS  ((uint32_t)EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 #define WRITE_EVENTS ((uint32_t)EPOLLOUT | EPOLLHUP | EPOLLERR)
 
@@ -297,9 +301,9 @@ rt_poll(int64_t deadline, struct go_g **list)
 /* --- registration ---------------------------------------------------------------------------------- */
 
 static int
-ctl(int op, int fd, uint32_t seq)
+ctl(int op, int fd, uint32_t seq, uint32_t events)
 {
-    struct epoll_event ev = {.events = INTEREST,
+    struct epoll_event ev = {.events = events | EPOLLET,
                              .data = {.u64 = (uint64_t)seq << 32 | (uint32_t)fd}};
 
     return GO_ERRNO(epoll_ctl(epoll_fd, op, fd, &ev));
@@ -320,22 +324,31 @@ new_generation(struct desc *d)
     }
 }
 
-/* Ask the kernel whether it reports the file that fd is now under the current generation,
- * and have it do so: 0 or -errno. Lock held. */
+/* Have the kernel report the file that fd is now, under the current generation, for the
+ * directions that are waited for or about to be (dir; DIRECTIONS: none): 0 or -errno. One
+ * that is ready reports at once. Lock held. */
 static int
-verify(struct desc *d, int fd)
+arm(struct desc *d, int fd, int dir)
 {
     const bool known = d->registered;
-    int r = ctl(EPOLL_CTL_ADD, fd, d->seq);
+    uint32_t events = 0;
+    int r;
 
-    if (known && r == -EEXIST)
-        return 0;
-    if (known)
+    if (dir == READING || d->adopted || d->q[READING].head != NULL)
+        events |= ARM_READ;
+    if (dir == WRITING || d->adopted || d->q[WRITING].head != NULL)
+        events |= ARM_WRITE;
+
+    r = ctl(known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, d->seq, events);
+    if (known && r < 0) {
+        /* It was closed behind our back. */
         new_generation(d);
-    /* Then the kernel's data is of a former generation. (Not known, yet there: the file
-     * came back to this number by dup2() after a plain close.) */
-    if (r == -EEXIST || (known && r == 0))
-        r = ctl(EPOLL_CTL_MOD, fd, d->seq);
+        if (r == -ENOENT)
+            r = ctl(EPOLL_CTL_ADD, fd, d->seq, events);
+    }
+    if (r == -EEXIST)
+        /* Unknown and yet there: its file came back to this number by dup2(). */
+        r = ctl(EPOLL_CTL_MOD, fd, d->seq, events);
     d->registered = r == 0;
     return r;
 }
@@ -348,7 +361,7 @@ detach(struct desc *d, int fd)
     go_lck_lock(&d->lock, GO_LCK_POLL);
     if (d->registered)
         /* An error only says that the file is gone already. */
-        (void)ctl(EPOLL_CTL_DEL, fd, d->seq);
+        (void)ctl(EPOLL_CTL_DEL, fd, d->seq, 0);
     new_generation(d);
     go_lck_unlock(&d->lock);
     rt_exit();
@@ -395,10 +408,14 @@ static int
 wait_begin(const struct wait *x, int fd, int dir, int64_t deadline)
 {
     struct desc *d = x->d;
-    int r = d->registered && d->adopted ? 0 : verify(d, fd);
+    int r;
 
-    if (r < 0)
-        return r;
+    if (!d->adopted || !d->registered) {
+        __atomic_store_n(&d->ready[dir], 0, __ATOMIC_RELAXED); /* the kernel looks anew */
+        r = arm(d, fd, dir);
+        if (r < 0)
+            return r;
+    }
     if (d->q[dir].head != NULL)
         return -EBUSY;
     if (x->result != UNDECIDED) /* the context was faster */
@@ -580,7 +597,7 @@ end_late_waits(struct desc *d, int fd)
     (void)rt_enter();
     go_lck_lock(&d->lock, GO_LCK_POLL);
     if (d->registered)
-        (void)verify(d, fd);
+        (void)arm(d, fd, DIRECTIONS);
     go_lck_unlock(&d->lock);
     rt_exit();
 }

@@ -177,6 +177,24 @@ GO_TEST(an_edge_before_the_wait_is_not_lost)
     close_pair(fd);
 }
 
+GO_TEST(a_foreign_fd_with_bytes_left_unread_is_still_ready)
+{
+    char c;
+    int fd[2];
+
+    pair(fd);
+    put(fd[1], "abc");
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(go_fd_wait(fd[0], GO_FD_READ, IN_ANY), 0);
+        CHECK_INT(read(fd[0], &c, 1), 1);
+        CHECK_INT(c, 'a' + i);
+    }
+    CHECK_INT(go_fd_wait(fd[0], GO_FD_READ, SOON), -ETIMEDOUT);
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(go_fd_wait(fd[0], GO_FD_WRITE, IN_ANY), 0);
+    close_pair(fd);
+}
+
 GO_TEST(a_hang_up_wakes_both_directions)
 {
     struct wait reader, writer;
@@ -736,6 +754,7 @@ main(int argc, char **argv)
         cmocka_unit_test(room_wakes_who_waits_to_write),
         cmocka_unit_test(pipes_work_as_sockets_do),
         cmocka_unit_test(an_edge_before_the_wait_is_not_lost),
+        cmocka_unit_test(a_foreign_fd_with_bytes_left_unread_is_still_ready),
         cmocka_unit_test(a_hang_up_wakes_both_directions),
         cmocka_unit_test(the_end_of_the_stream_wakes_the_reader),
         cmocka_unit_test(a_deadline_ends_the_wait_and_not_early),

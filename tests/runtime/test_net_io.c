@@ -341,6 +341,30 @@ GO_TEST(both_ends_of_a_tcp_connection_send_without_delay)
     CHECK_INT(go_fd_close(listener), 0);
 }
 
+GO_TEST(news_of_a_connection_that_nobody_waits_on_are_kept)
+{
+    union address a;
+    socklen_t len;
+    const int listener = listen_any(AF_INET, 16, &a, &len);
+    const int out = go_dial(&a.any, len, IN_ANY);
+    const int in = go_fd_accept(listener, NULL, NULL, IN_ANY);
+    char c;
+
+    REQUIRE(listener >= 0 && out >= 0 && in >= 0);
+    CHECK_INT(go_fd_wait(in, GO_FD_READ, SOON), -ETIMEDOUT); /* registers it */
+    for (int i = 0; i < 100; i++) {
+        CHECK_INT(go_fd_write(out, "x", 1, IN_ANY), 1);
+        /* The poller may see the edge now, while nobody waits. */
+        go_sleep(i % 2 * 10 * GO_MICROSECOND);
+        CHECK_INT(go_fd_wait(in, GO_FD_READ, IN_ANY), 0);
+        CHECK_INT(go_fd_read(in, &c, 1, IN_ANY), 1);
+        CHECK_INT(recv(in, &c, 1, MSG_DONTWAIT), -1);
+    }
+    CHECK_INT(go_fd_close(in), 0);
+    CHECK_INT(go_fd_close(out), 0);
+    CHECK_INT(go_fd_close(listener), 0);
+}
+
 GO_TEST(nobody_listening_refuses_the_connection)
 {
     union address a;
@@ -475,6 +499,7 @@ main(void)
         cmocka_unit_test(tcp_connections_over_ipv6_carry_data),
         cmocka_unit_test(unix_connections_carry_data),
         cmocka_unit_test(both_ends_of_a_tcp_connection_send_without_delay),
+        cmocka_unit_test(news_of_a_connection_that_nobody_waits_on_are_kept),
         cmocka_unit_test(nobody_listening_refuses_the_connection),
         cmocka_unit_test(an_address_in_use_cannot_be_listened_on),
         cmocka_unit_test(accept_gives_up_at_its_deadline),
