@@ -33,6 +33,9 @@ _Noreturn void rt_report_fault(int sig, void *fault_addr, void *ucontext);
 /* Every M but foreign ones, linked by all_next; atomic. Ms are never freed. */
 extern struct go_m *rt_all_m;
 
+/* How debug/gdb/goroutines.py finds goroutines; it also knows spawn.c's "records". */
+extern const uint32_t rt_records_per_chunk;
+
 /* Interrupt m's thread with SIGURG. */
 void rt_signal_m(struct go_m *m);
 

@@ -32,6 +32,8 @@ static struct {
     int64_t next_id;                /* atomic */
 } records = {.used = CHUNK, .next_id = 1};
 
+const uint32_t rt_records_per_chunk = CHUNK;
+
 _Static_assert(sizeof(struct go_g) <= 320,
                "a parked goroutine costs a page and a record");
 

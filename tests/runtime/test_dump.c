@@ -489,10 +489,46 @@ age_is_in_seconds_then_in_minutes(void **state)
     assert_non_null(strstr(r.err, "[chan receive, 3 minutes]:\ngo_chan_recv"));
 }
 
+/* For gdb_check.py: stops at a breakpoint, or leaves a core. */
+__attribute__((noinline)) static void
+look_at_me(void)
+{
+    __asm__ volatile("");
+    if (getenv("GOTRACEBACK") != NULL)
+        go_panic("for a core");
+}
+
+__attribute__((noinline)) static void
+wait_with_a_local(struct go_chan *stop)
+{
+    volatile int answer = 4711;
+    int v;
+
+    (void)go_chan_recv(stop, &v);
+    (void)answer;
+}
+
+static int
+be_looked_at(int argc, char **argv)
+{
+    struct go_chan *stop = go_chan_new(sizeof(int), 0);
+    int64_t id = go(wait_with_a_local, stop);
+    struct go_opts opts = {.name = "second"};
+
+    (void)argc;
+    (void)argv;
+    (void)go_opt(&opts, outer, stop);
+    (void)await_state(id, GO_WAITING);
+    (void)await_state(id + 1, GO_WAITING);
+    look_at_me();
+    return 0;
+}
+
 int
 main(int argc, char **argv)
 {
     static const struct child_case children[] = {
+        {"be_looked_at", be_looked_at, false},
         {"wait_three_minutes", wait_three_minutes, false},
     };
     const struct CMUnitTest tests[] = {
