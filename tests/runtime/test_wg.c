@@ -79,16 +79,16 @@ static void __attribute__((noinline)) one_round_on_the_stack(int n, int32_t *ran
 }
 
 static void
-rounds_on_the_stack(int32_t *ran)
+rounds_on_the_stack(int32_t *ran, int rounds)
 {
-    for (int i = 0; i < 2000; i++)
+    for (int i = 0; i < rounds; i++)
         one_round_on_the_stack(1 + i % 3, ran);
 }
 
 static void *
 rounds_foreign(void *arg)
 {
-    rounds_on_the_stack(arg);
+    rounds_on_the_stack(arg, 2000);
     return NULL;
 }
 
@@ -100,7 +100,7 @@ GO_TEST(the_group_may_live_on_the_waiters_stack)
     int before = go_maxprocs(4);
 
     for (int i = 0; i < 4; i++)
-        REQUIRE(go_wg_go(&wg, rounds_on_the_stack, &ran) > 0);
+        REQUIRE(go_wg_go(&wg, rounds_on_the_stack, &ran, 2000) > 0);
     go_wg_wait(&wg);
     foreign_join(t);
     go_maxprocs(before);
@@ -223,7 +223,7 @@ seeded_rounds(int argc, char **argv)
     (void)argc;
     (void)argv;
     for (int g = 0; g < 4; g++)
-        REQUIRE(go_wg_go(&wg, rounds_on_the_stack, &ran) > 0);
+        REQUIRE(go_wg_go(&wg, rounds_on_the_stack, &ran, 60) > 0);
     go_wg_wait(&wg);
     return ran > 0 ? 0 : 1;
 }
@@ -279,7 +279,7 @@ static void
 rounds_hold_under_many_seeds(void **state)
 {
     (void)state;
-    child_seeds("seeded_rounds", 50);
+    child_seeds("seeded_rounds", 200);
 }
 
 int
