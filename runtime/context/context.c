@@ -7,10 +7,11 @@
  * allocation from a pool and a timer, nothing else.
  *
  * Cancelling a source sets its error under its lock, once; closes its done channel if
- * anybody asked for one; stops its timer; calls its hooks; then does the same to all below,
- * depth first. The tree may be deeper than a stack, hence a loop: it goes down by taking the
- * first child off its parent's list, and up by remembering where that list was. Any number
- * of cancellations may run in the same tree: each child is taken off once.
+ * anybody asked for one; stops its timer; calls its hooks; then does the same to all
+ * below, depth first. The tree may be deeper than a stack, hence a loop: it goes down by
+ * taking the first child off its parent's list, and up by remembering where that list
+ * was. Any number of cancellations may run in the same tree: each child is taken off
+ * once.
  *
  * Lifetime. A canceller holds no references, for it may run as a timer's function, and
  * there must not free what carries the timer. What it works on is alive because:
@@ -22,8 +23,8 @@
  *     who frees it waits for that. By then it has no children, so the wait is short.
  *
  * A second cancellation of the same tree may return while the first is still on its way
- * down; each context's own error, channel and hooks are nevertheless set, closed and called
- * once.
+ * down; each context's own error, channel and hooks are nevertheless set, closed and
+ * called once.
  */
 #include "runtime/context/context.h"
 
@@ -72,8 +73,8 @@ struct go_ctx {
 static struct go_ctx background = {.refs = 1, .fixed = true, .deadline = GO_NEVER};
 static struct rt_pool pool = {.size = sizeof(struct go_ctx), .max = 256};
 
-/* Somebody is about to let go of what we want to free: a few dozen instructions, unless he
- * lost his CPU. */
+/* Somebody is about to let go of what we want to free: a few dozen instructions,
+ * unless he lost his CPU. */
 static void
 await_zero(const uint32_t *word)
 {
@@ -85,7 +86,7 @@ await_zero(const uint32_t *word)
     }
 }
 
-/* --- the end of a context --------------------------------------------------------------------- */
+/* --- the end of a context --- */
 
 enum { HOOK_IDLE, HOOK_SET, HOOK_RUNNING };
 
@@ -232,7 +233,7 @@ go_ctx_cancel(struct go_ctx *ctx)
     go_ctx_cancel_cause(ctx, -ECANCELED, NULL);
 }
 
-/* --- life ----------------------------------------------------------------------------------- */
+/* --- life --- */
 
 struct go_ctx *
 go_ctx_background(void)
@@ -307,7 +308,8 @@ ctx_new(struct go_ctx *parent)
     return ctx;
 }
 
-/* Make ctx, which has a deadline of its own if timed, a source and give it to the world. */
+/* Make ctx, which has a deadline of its own if timed, a source and give it to the
+ * world. */
 static void
 become_source(struct go_ctx *ctx)
 {
@@ -406,7 +408,7 @@ go_ctx_without_cancel(struct go_ctx *parent)
     return ctx;
 }
 
-/* --- questions ------------------------------------------------------------------------------ */
+/* --- questions --- */
 
 int
 go_ctx_err(const struct go_ctx *ctx)
@@ -478,7 +480,7 @@ go_ctx_done(struct go_ctx *ctx)
     return c;
 }
 
-/* --- hooks ---------------------------------------------------------------------------------- */
+/* --- hooks --- */
 
 int
 rt_ctx_hook_add(struct go_ctx *ctx, struct rt_ctx_hook *h, rt_ctx_hook_fn *fn)

@@ -1,13 +1,14 @@
 /*
- * Context: deadlines, cancellation and values down a tree of calls (Go's package context).
+ * Context: deadlines, cancellation and values down a tree of calls (Go's package
+ * context).
  *
  *     struct go_ctx *ctx = go_ctx_with_timeout(parent, 2 * GO_SECOND);
  *     r = work(ctx);
  *     go_ctx_cancel(ctx);
  *     go_ctx_unref(ctx);
  *
- * Lifecycle  with_* returns one reference; a child holds its parent. The last unref cancels
- *            (releasing the timer) and frees.
+ * Lifecycle  with_* returns one reference; a child holds its parent. The last unref
+ *            cancels (releasing the timer) and frees.
  * Context    every function may be called from any thread; none parks.
  * Errors     constructors return NULL when memory is short.
  * NULL       stands for go_ctx_background() everywhere.
@@ -26,7 +27,8 @@ struct go_ctx *go_ctx_background(void);
 
 struct go_ctx *go_ctx_with_cancel(struct go_ctx *parent);
 
-/* Cancelled with -ETIMEDOUT at deadline (go_now() clock), or with the parent if earlier. */
+/* Cancelled with -ETIMEDOUT at deadline (go_now() clock), or with the parent if
+ * earlier. */
 struct go_ctx *go_ctx_with_deadline(struct go_ctx *parent, int64_t deadline);
 struct go_ctx *go_ctx_with_timeout(struct go_ctx *parent, int64_t timeout);
 
@@ -45,9 +47,9 @@ void go_ctx_cancel(struct go_ctx *ctx);
 /* As cancel, recording why: a negative errno and an optional static text. */
 void go_ctx_cancel_cause(struct go_ctx *ctx, int err, const char *text);
 
-/* Closed when ctx is cancelled; NULL (never ready) for one that cannot be. Borrowed: valid
- * while ctx is. Created at the first call; no memory for it is fatal, for NULL would mean
- * that the end never comes. */
+/* Closed when ctx is cancelled; NULL (never ready) for one that cannot be. Borrowed:
+ * valid while ctx is. Created at the first call; no memory for it is fatal, for NULL
+ * would mean that the end never comes. */
 struct go_chan *go_ctx_done(struct go_ctx *ctx);
 
 /* 0 while alive, else -ECANCELED or -ETIMEDOUT. One atomic load: for loops. */
@@ -62,9 +64,9 @@ bool go_ctx_deadline(const struct go_ctx *ctx, int64_t *ret);
 /* The nearest value for key up the tree, or NULL. */
 void *go_ctx_value(const struct go_ctx *ctx, const void *key);
 
-/* Call fn(arg) in a goroutine of its own once ctx is cancelled (AfterFunc). The handle is
- * freed by stop, which returns true if that kept fn from being called; it holds ctx. NULL:
- * no memory. */
+/* Call fn(arg) in a goroutine of its own once ctx is cancelled (AfterFunc). The handle
+ * is freed by stop, which returns true if that kept fn from being called; it holds
+ * ctx. NULL: no memory. */
 struct go_ctx_after *go_ctx_after_func(struct go_ctx *ctx, void (*fn)(void *), void *arg);
 bool go_ctx_after_stop(struct go_ctx_after *a);
 

@@ -19,9 +19,9 @@
 struct go_ctx;
 struct rt_ctx_hook;
 
-/* Runs in the context of whoever cancels, at times on the scheduler, without locks, inside
- * the runtime: must not park nor drop a reference to a context, and must be short. err is
- * the context's. */
+/* Runs in the context of whoever cancels, at times on the scheduler, without locks,
+ * inside the runtime: must not park nor drop a reference to a context, and must be
+ * short. err is the context's. */
 typedef void rt_ctx_hook_fn(struct rt_ctx_hook *h, int err);
 
 struct rt_ctx_hook {

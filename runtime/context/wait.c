@@ -1,4 +1,5 @@
-/* What is built from hooks: functions called, and sleeps cut short, by a context's end. */
+/* What is built from hooks: functions called, and sleeps cut short, by a context's
+ * end. */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,10 +1,10 @@
 /*
  * Arena: memory is cut off the front of a chunk; chunks are kept in a list until the end.
  *
- * The first chunk is small, for most goroutines need little, and each later one twice the
- * size of the one before. Their sizes are the pools' classes, so that a goroutine's arena
- * costs no malloc in steady state. A large block gets a chunk of its own, behind the one in
- * use. Recycled chunks are dirty: each block is cleared as it is handed out.
+ * The first chunk is small, for most goroutines need little, and each later one twice
+ * the size of the one before. Their sizes are the pools' classes, so that a goroutine's
+ * arena costs no malloc in steady state. A large block gets a chunk of its own, behind
+ * the one in use. Recycled chunks are dirty: each block is cleared as it is handed out.
  *
  * Under ASan what is not handed out is poisoned, with a gap behind each block.
  */
@@ -165,7 +165,7 @@ go_arena_alloc(struct go_arena *a, size_t size)
     return memset(p, 0, size);
 }
 
-/* --- the goroutine's own -------------------------------------------------------------------- */
+/* --- the goroutine's own --- */
 
 /* The calling goroutine, NULL on a foreign thread. */
 static struct go_g *

@@ -1,4 +1,5 @@
-/* Pool: see pool.h. Under ASan nothing is recycled, so that it sees every use after free. */
+/* Pool: see pool.h. Under ASan nothing is recycled, so that it sees every use after
+ * free. */
 #include "runtime/mem/pool.h"
 
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 /*
- * Pool: freed blocks of one size, kept for the next allocation. One short list per stripe,
- * and each thread has its stripe, so that taking and giving back is an uncontended lock and
- * a few loads. Blocks beyond a stripe's share go back to malloc. Internal: not installed.
+ * Pool: freed blocks of one size, kept for the next allocation. One short list per
+ * stripe, and each thread has its stripe, so that taking and giving back is an
+ * uncontended lock and a few loads. Blocks beyond a stripe's share go back to malloc.
+ * Internal: not installed.
  */
 #ifndef GOJOBD_RUNTIME_MEM_POOL_H
 #define GOJOBD_RUNTIME_MEM_POOL_H

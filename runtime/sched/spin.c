@@ -2,8 +2,8 @@
 #include "runtime/sched/runq.h"
 #include "runtime/sched/sched.h"
 
-/* The holder of what we wait for must be running meanwhile, and nobody must be waiting for
- * our P. */
+/* The holder of what we wait for must be running meanwhile, and nobody must be waiting
+ * for our P. */
 bool
 rt_may_spin(void)
 {

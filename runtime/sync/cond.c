@@ -1,7 +1,8 @@
 /*
  * Cond: a FIFO of waiters under its own lock. A waiter queues before it lets go of the
- * mutex, so a signal given by whoever takes the mutex next finds it. The mutex is unlocked
- * with the cond's lock free, for waking the mutex' next owner may take a system call.
+ * mutex, so a signal given by whoever takes the mutex next finds it. The mutex is
+ * unlocked with the cond's lock free, for waking the mutex' next owner may take a system
+ * call.
  *
  * A waiter's ok says that it was signalled, not timed out.
  */

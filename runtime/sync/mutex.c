@@ -2,8 +2,8 @@
  * Mutex: Go's algorithm on a word lock.
  *
  * Normal mode  unlock frees the lock and wakes the longest waiting goroutine, which then
- *              competes with newcomers. They are running already and usually win, which is
- *              what makes a busy mutex fast: no switch per hand-over.
+ *              competes with newcomers. They are running already and usually win, which
+ *              is what makes a busy mutex fast: no switch per hand-over.
  * Starvation   a woken waiter that lost and has been waiting for more than 1 ms queues at
  *              the front and sets STARVING: from now on unlock hands the lock straight to
  *              the first waiter, and newcomers queue at the back without trying. The mode
@@ -13,12 +13,12 @@
  * go of its queue are one store: after it, the memory may be gone (see mutex.h).
  *
  *   I1  QUEUE is set only by a CAS that sees LOCKED set and QUEUE clear.
- *   I2  While QUEUE is set nobody else changes the word: taking the lock needs LOCKED clear;
- *       unlock, a spinner's WOKEN and a second QUEUE need QUEUE clear. So its holder
- *       releases it with a plain store, together with whatever else changes.
+ *   I2  While QUEUE is set nobody else changes the word: taking the lock needs LOCKED
+ *       clear; unlock, a spinner's WOKEN and a second QUEUE need QUEUE clear. So its
+ *       holder releases it with a plain store, together with whatever else changes.
  *   I3  WAITERS is set exactly while the queue is not empty (looked at without QUEUE).
- *   I4  WOKEN has one owner: the waiter that unlock woke, or a spinner. He clears it when he
- *       gets the lock or queues. While it is set, unlock wakes nobody.
+ *   I4  WOKEN has one owner: the waiter that unlock woke, or a spinner. He clears it when
+ *       he gets the lock or queues. While it is set, unlock wakes nobody.
  *   I5  STARVING implies WAITERS and LOCKED: a hand-over keeps LOCKED set.
  *
  * A waiter's n is the time at which it first queued; ok says that it was handed the lock.

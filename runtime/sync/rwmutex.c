@@ -1,12 +1,13 @@
 /*
  * RWMutex: Go's algorithm.
  *
- * readers counts the readers that hold or wait for the lock; a writer that has the writer
- * mutex announces itself by taking WRITER off it, which turns it negative and sends new
- * readers to read_sem. The readers it found there are added to leaving; each of them takes
- * itself off again on its way out, and the one that reaches zero lets the writer in. They
- * may be faster than the writer's addition: then leaving was negative and the addition
- * reaches zero. On unlock the writer gives WRITER back and lets in those who wait by then.
+ * readers counts the readers that hold or wait for the lock; a writer that has the
+ * writer mutex announces itself by taking WRITER off it, which turns it negative and
+ * sends new readers to read_sem. The readers it found there are added to leaving; each
+ * of them takes itself off again on its way out, and the one that reaches zero lets the
+ * writer in. They may be faster than the writer's addition: then leaving was negative
+ * and the addition reaches zero. On unlock the writer gives WRITER back and lets in
+ * those who wait by then.
  */
 #include "runtime/sync/rwmutex.h"
 

@@ -34,8 +34,9 @@ take_locked(struct go_sem *s, int64_t n)
     return true;
 }
 
-/* Serve the head of the queue as far as free reaches. Returns the served, linked by next but
- * in no queue: a deadline or a context's end that comes now sees that it is too late. */
+/* Serve the head of the queue as far as free reaches. Returns the served, linked by
+ * next but in no queue: a deadline or a context's end that comes now sees that it is
+ * too late. */
 static struct go_waiter *
 grant_locked(struct go_sem *s)
 {

@@ -5,8 +5,8 @@
 #include "runtime/sched/rt.h"
 #include "runtime/sync/sem.h"
 
-/* Ready a list of dequeued waiters, linked by next. Each is gone once readied, and with it
- * may be the object it waited for. Runtime entered, no locks held. */
+/* Ready a list of dequeued waiters, linked by next. Each is gone once readied, and
+ * with it may be the object it waited for. Runtime entered, no locks held. */
 static inline void
 rt_ready_list(struct go_waiter *w)
 {

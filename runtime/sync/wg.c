@@ -1,10 +1,11 @@
 /*
  * WaitGroup: a counter and the number of waiters in one word.
  *
- * An add that does not reach zero, or reaches it without waiters, is one atomic addition,
- * and the last time it touches the group. Waiters raise their number and queue under the
- * lock, so the add that reaches zero with waiters finds all of them in the queue once it has
- * the lock; from zero on nobody joins them, as a wait that sees zero returns.
+ * An add that does not reach zero, or reaches it without waiters, is one atomic
+ * addition, and the last time it touches the group. Waiters raise their number and queue
+ * under the lock, so the add that reaches zero with waiters finds all of them in the
+ * queue once it has the lock; from zero on nobody joins them, as a wait that sees zero
+ * returns.
  *
  * The group lives until its last waiter was readied, so the waker unlocks first and then
  * walks the waiters, which stand on stacks that are still parked.

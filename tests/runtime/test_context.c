@@ -441,9 +441,9 @@ GO_TEST(parent_and_child_may_cancel_each_other)
     }
 }
 
-/* Children come, wait in every way there is, and go, while the parent ends under them and
- * deadlines of about their life's length fire: whatever is freed too early, freed twice or
- * never woken shows here, with a sanitizer or as a hang. */
+/* Children come, wait in every way there is, and go, while the parent ends under them
+ * and deadlines of about their life's length fire: whatever is freed too early, freed
+ * twice or never woken shows here, with a sanitizer or as a hang. */
 struct churn {
     struct go_ctx *parent;
     struct go_sem none; /* nothing to be had */
