@@ -70,6 +70,9 @@ count_one(struct go_g *g, void *arg)
 
     if (!rt_look(&t->looker, g, &s))
         return true;
+    /* Where exactly the scheduler let go of it makes no difference. */
+    if (rt_traceback < RT_TB_SYSTEM)
+        rt_report_trim(&s);
     t->total++;
     for (i = (uint32_t)hash(&s) & (SLOTS - 1); t->v[i].count > 0;
          i = (i + 1) & (SLOTS - 1)) {

@@ -151,6 +151,19 @@ choose_frames(const struct rt_snap *s, bool inner, int *from, int *to)
 }
 
 void
+rt_report_trim(struct rt_snap *s)
+{
+    int from, to;
+
+    choose_frames(s, false, &from, &to);
+    if (from > 0)
+        s->exact = false;
+    for (int i = from; i < to; i++)
+        s->info.pc[i - from] = s->info.pc[i];
+    s->info.npc = to - from;
+}
+
+void
 rt_report_snap(struct rt_out *o, const struct rt_snap *s, bool inner)
 {
     int from, to;

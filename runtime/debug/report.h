@@ -21,6 +21,9 @@ void rt_report_self(struct rt_out *o, const struct go_g *g, const struct rt_fram
 void rt_report_others(struct rt_out *o, struct rt_looker *l, const struct go_g *but,
                       bool inner);
 
+/* Take the runtime's own frames out of s. */
+void rt_report_trim(struct rt_snap *s);
+
 /* The frames alone, one line each: "#", address, function, object, between tabs. */
 void rt_report_lines(struct rt_out *o, const struct rt_snap *s, bool inner);
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "runtime/base/check.h"
+#include "runtime/base/san.h"
 #include "tests/support/child.h"
 #include "tests/support/gotest.h"
 
@@ -397,6 +398,9 @@ static void
 memory_fault_is_reported_and_ends_the_process_by_its_signal(void **state)
 {
     (void)state;
+#if GO_ASAN || GO_TSAN
+    skip(); /* the sanitizer reports it instead */
+#endif
     child_run("fault", NULL, &r);
     assert_int_equal(r.status, 128 + SIGSEGV);
     assert_non_null(
@@ -409,6 +413,9 @@ static void
 sigquit_dumps_everyone_and_ends_with_status_2(void **state)
 {
     (void)state;
+#if GO_TSAN
+    skip(); /* it holds signals back */
+#endif
     child_run("quit", NULL, &r);
     assert_int_equal(r.status, 2);
     assert_int_equal(strncmp(r.err, "SIGQUIT: quit\n\ngoroutine ", 25), 0);

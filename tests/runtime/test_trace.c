@@ -12,26 +12,32 @@
 /* --- something to trace ------------------------------------------------------------------------ */
 
 static void
-pong(struct go_chan *in, struct go_chan *out)
+pong(struct go_chan *in, struct go_chan *out, struct go_wg *wg)
 {
     int v;
 
     while (go_chan_recv(in, &v))
         go_chan_send(out, &v);
+    go_wg_done(wg);
 }
 
 static void
 ping_pong(int rounds, struct go_wg *wg)
 {
     struct go_chan *a = go_chan_new(sizeof(int), 0), *b = go_chan_new(sizeof(int), 0);
+    struct go_wg ponging = GO_WG_INIT;
     int v = 0;
 
-    (void)go(pong, a, b);
+    go_wg_add(&ponging, 1);
+    (void)go(pong, a, b, &ponging);
     for (int i = 0; i < rounds; i++) {
         go_chan_send(a, &v);
         (void)go_chan_recv(b, &v);
     }
     go_chan_close(a);
+    go_wg_wait(&ponging);
+    go_chan_unref(a);
+    go_chan_unref(b);
     go_wg_done(wg);
 }
 
