@@ -111,7 +111,7 @@ def kernel_core(program, script, folder):
 
 
 def main():
-    program, script = sys.argv[1:]
+    program, script = map(os.path.abspath, sys.argv[1:])
     if shutil.which("gdb") is None:
         print("1..0 # SKIP gdb is not installed")
         return 0
