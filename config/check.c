@@ -157,7 +157,7 @@ static int
 check_token(struct checker *c, size_t i)
 {
     struct cfg_token *t = &c->cfg->tokens.items[i];
-    char text[128];
+    char text[128] = "";
     int r;
 
     if ((t->sha256[0] == '\0') == (t->file[0] == '\0'))

@@ -5,7 +5,8 @@
 #define AT(member) offsetof(struct config, member)
 #define SECOND     INT64_C(1000000000)
 #define HOUR       (3600 * SECOND)
-#define YEARS(n)   ((n)*365 * 24 * HOUR)
+#define YEARS(n)   (HOUR * 24 * 365 * (n))
+#define KIB        (INT64_C(1) << 10)
 #define MIB        (INT64_C(1) << 20)
 #define GIB        (INT64_C(1) << 30)
 #define TIB        (INT64_C(1) << 40)
@@ -172,7 +173,7 @@ const struct cfg_key cfg_keys[] = {
         "Unfinished jobs at which new ones are refused with a time to retry; 0: none."),
     KEY_SIZE(limits.disk_free, "256MiB", 0, 1024 * TIB,
              "Free space under state_dir below which new jobs are refused."),
-    KEY_SIZE(limits.message, "64MiB", 64 * 1024, GIB,
+    KEY_SIZE(limits.message, "64MiB", 64 * KIB, GIB,
              "The largest message a client may send."),
     KEY_INT(limits.jobs_per_message, "10000", 1, MILLION,
             "Jobs submitted in one message."),
@@ -283,7 +284,7 @@ const struct cfg_key cfg_keys[] = {
 
     KEY_INT(runtime.gomaxprocs, "0", 0, 1024,
             "Processors that run goroutines; 0: as many as the process may use."),
-    KEY_SIZE(runtime.stack_size, "256KiB", 64 * 1024, 64 * MIB,
+    KEY_SIZE(runtime.stack_size, "256KiB", 64 * KIB, 64 * MIB,
              "Address space of a goroutine's stack; memory is used as it is touched."),
     KEY_INT(runtime.threads, "2000", 16, 100000, "Threads, at most."),
     KEY_TIME(

@@ -122,38 +122,49 @@ read_members(struct loader *l, const struct cfg_key *keys, const char *path,
     return 0;
 }
 
-/* Defaults first: each entry starts from a document of its own made of the table. */
+/* Opens the table's defaults as a document, "path: value" a line. */
 static int
-default_members(struct loader *l, const struct cfg_key *keys, const char *path,
-                const yaml_node_t *node, char *at)
+open_defaults(struct cfg_source *src, const struct cfg_key *keys)
 {
-    struct loader own = {.src = {.name = "defaults", .err = l->src.err}, .cfg = l->cfg};
-    int r = 0;
+    struct proto_buf text = {0};
+    int r;
 
-    for (const struct cfg_key *k = keys; r == 0 && k->path != NULL; k++) {
-        if (k->value == NULL) {
-            bool given = false;
-
-            for (const yaml_node_pair_t *p = node->data.mapping.pairs.start;
-                 node->type == YAML_MAPPING_NODE && p < node->data.mapping.pairs.top;
-                 p++) {
-                const yaml_node_t *name = yaml_document_get_node(&l->src.doc, p->key);
-
-                given |=
-                    name->type == YAML_SCALAR_NODE && strcmp(text_of(name), k->path) == 0;
-            }
-            if (!given && node->type == YAML_MAPPING_NODE)
-                return node_fail(&l->src, node, path, "%s is missing", k->path);
+    for (; keys->path != NULL; keys++) {
+        if (keys->value == NULL)
             continue;
-        }
-        r = node_open(&own.src, k->value, strlen(k->value));
-        if (r < 0)
-            return r;
-        r = value_read(&own.src, &l->cfg->arena, k, k->path,
-                       yaml_document_get_root_node(&own.src.doc), at + k->offset);
-        yaml_document_delete(&own.src.doc);
+        proto_buf_adds(&text, keys->path);
+        proto_buf_adds(&text, ": ");
+        proto_buf_adds(&text, keys->value);
+        proto_buf_addc(&text, '\n');
     }
+    r = text.failed ? node_fail(src, NULL, "", "out of memory")
+                    : node_open(src, text.data == NULL ? "" : text.data, text.len);
+    proto_buf_free(&text);
     return r;
+}
+
+/* Keys without a default must be given. */
+static int
+check_given(struct loader *l, const struct cfg_key *keys, const char *path,
+            yaml_node_t *node)
+{
+    for (; node->type == YAML_MAPPING_NODE && keys->path != NULL; keys++)
+        if (keys->value == NULL && node_locate(&l->src, node, keys->path) == node)
+            return node_fail(&l->src, node, path, "%s is missing", keys->path);
+    return 0;
+}
+
+/* One entry: the defaults, then what is given. */
+static int
+read_entry(struct loader *l, struct loader *defaults, const struct cfg_key *keys,
+           const char *path, yaml_node_t *node, char *at)
+{
+    int r = check_given(l, keys, path, node);
+
+    if (r == 0)
+        r = read_members(defaults, keys, "",
+                         yaml_document_get_root_node(&defaults->src.doc), at);
+    return r < 0 ? r : read_members(l, keys, path, node, at);
 }
 
 /* Arrays of entries are all {items, n}. */
@@ -162,57 +173,76 @@ struct entries {
     size_t n;
 };
 
+/* The i-th entry of a list or map: its path and node, and for a map its name into at. */
+static int
+find_entry(struct loader *l, const struct cfg_key *key, const yaml_node_t *node, size_t i,
+           char *at, char path[KEY_MAX], yaml_node_t **ret)
+{
+    const yaml_node_pair_t *p;
+    const yaml_node_t *k;
+    char *name;
+    int r;
+
+    if (key->type == CFG_LIST) {
+        (void)snprintf(path, KEY_MAX, "%s[%zu]", key->path, i);
+        *ret = yaml_document_get_node(&l->src.doc, node->data.sequence.items.start[i]);
+        return 0;
+    }
+    p = &node->data.mapping.pairs.start[i];
+    k = yaml_document_get_node(&l->src.doc, p->key);
+    r = check_name(l, node, p, key->path);
+    if (r < 0)
+        return r;
+    if (k->data.scalar.length == 0)
+        return node_fail(&l->src, k, key->path, "an empty name");
+    name = proto_arena_dup(&l->cfg->arena, text_of(k), k->data.scalar.length);
+    if (name == NULL)
+        return node_fail(&l->src, k, key->path, "too many entries");
+    *(char **)(void *)at = name;
+    join(path, key->path, name);
+    *ret = yaml_document_get_node(&l->src.doc, p->value);
+    return 0;
+}
+
 static int
 read_entries(struct loader *l, const struct cfg_key *key, yaml_node_t *node)
 {
     struct entries *to = (struct entries *)(void *)((char *)l->cfg + key->offset);
+    struct loader defaults = {.src = {.name = "defaults", .err = l->src.err},
+                              .cfg = l->cfg};
     bool map = key->type == CFG_MAP;
+    char *items, path[KEY_MAX];
+    yaml_node_t *entry = NULL;
     size_t n;
-    char *items;
+    int r;
 
     if (node->type != (map ? YAML_MAPPING_NODE : YAML_SEQUENCE_NODE))
         return node_fail(&l->src, node, key->path, "expected %s, got %s",
                          map ? "a mapping" : "a list", node_kind(node));
     n = map ? (size_t)(node->data.mapping.pairs.top - node->data.mapping.pairs.start)
             : (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
+    *to = (struct entries){.n = 0};
+    if (n == 0)
+        return 0;
     items =
         n > ENTRIES_MAX ? NULL : proto_arena_alloc(&l->cfg->arena, n * key->entry_size);
     if (items == NULL)
         return node_fail(&l->src, node, key->path, "too many entries");
     memset(items, 0, n * key->entry_size);
-    for (size_t i = 0; i < n; i++) {
-        char *at = items + i * key->entry_size, path[KEY_MAX];
-        const yaml_node_t *entry;
-        int r = 0;
+    r = open_defaults(&defaults.src, key->entry);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        char *at = items + i * key->entry_size;
 
-        if (map) {
-            const yaml_node_pair_t *p = &node->data.mapping.pairs.start[i];
-            const yaml_node_t *k = yaml_document_get_node(&l->src.doc, p->key);
-
-            r = check_name(l, node, p, key->path);
-            if (r < 0)
-                return r;
-            if (k->data.scalar.length == 0)
-                return node_fail(&l->src, k, key->path, "an empty name");
-            *(char **)(void *)at =
-                proto_arena_dup(&l->cfg->arena, text_of(k), k->data.scalar.length);
-            if (*(char **)(void *)at == NULL)
-                return node_fail(&l->src, k, key->path, "too many entries");
-            join(path, key->path, text_of(k));
-            entry = yaml_document_get_node(&l->src.doc, p->value);
-        } else {
-            (void)snprintf(path, sizeof(path), "%s[%zu]", key->path, i);
-            entry =
-                yaml_document_get_node(&l->src.doc, node->data.sequence.items.start[i]);
-        }
-        r = default_members(l, key->entry, path, entry, at);
+        r = find_entry(l, key, node, i, at, path, &entry);
         if (r == 0)
-            r = read_members(l, key->entry, path, entry, at);
-        if (r < 0)
-            return r;
+            r = read_entry(l, &defaults, key->entry, path, entry, at);
     }
-    *to = (struct entries){.items = items, .n = n};
-    return 0;
+    yaml_document_delete(&defaults.src.doc);
+    if (r == 0)
+        *to = (struct entries){.items = items, .n = n};
+    return r;
 }
 
 /* --- schedules: the shape that clients use -------------------------------------------- */
@@ -254,7 +284,7 @@ read_schedules(struct loader *l, const struct cfg_key *key, yaml_node_t *node)
                          node_kind(node));
     n = (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
     items =
-        n > ENTRIES_MAX ? NULL : proto_arena_alloc(&l->cfg->arena, n * sizeof(*items));
+        n > ENTRIES_MAX ? NULL : proto_arena_alloc(&l->cfg->arena, n * sizeof(void *));
     if (items == NULL)
         return node_fail(&l->src, node, key->path, "too many entries");
     for (size_t i = 0; i < n; i++) {
@@ -383,17 +413,19 @@ apply(struct loader *l, const char *text, size_t len)
 static int
 apply_defaults(struct loader *l)
 {
-    for (const struct cfg_key *k = cfg_keys; k->path != NULL; k++) {
-        int r = node_open(&l->src, k->value, strlen(k->value));
+    int r = open_defaults(&l->src, cfg_keys);
+    const yaml_node_t *root;
 
-        if (r < 0)
-            return r;
-        r = read_key(l, k, yaml_document_get_root_node(&l->src.doc));
-        yaml_document_delete(&l->src.doc);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    if (r < 0)
+        return r;
+    root = yaml_document_get_root_node(&l->src.doc);
+    for (const yaml_node_pair_t *p = root->data.mapping.pairs.start;
+         r == 0 && p < root->data.mapping.pairs.top; p++)
+        r = read_key(
+            l, find_key(cfg_keys, text_of(yaml_document_get_node(&l->src.doc, p->key))),
+            yaml_document_get_node(&l->src.doc, p->value));
+    yaml_document_delete(&l->src.doc);
+    return r;
 }
 
 static int

@@ -28,7 +28,7 @@ int proto_json_parse(const ProtobufCMessageDescriptor *desc, const char *text, s
                      struct proto_err *err);
 
 /* The same from a value already in memory, which is only read. */
-int proto_json_load(const ProtobufCMessageDescriptor *desc, const json_t *json,
+int proto_json_load(const ProtobufCMessageDescriptor *desc, json_t *json,
                     struct proto_arena *a, ProtobufCMessage **ret, struct proto_err *err);
 
 /* Appends the message on one line, without a newline. 0 or -ENOMEM. */

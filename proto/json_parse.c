@@ -22,10 +22,10 @@ struct parser {
 };
 
 static int parse_message(struct parser *p, const ProtobufCMessageDescriptor *d,
-                         const json_t *json, ProtobufCMessage **ret);
+                         json_t *json, ProtobufCMessage **ret);
 
 static const char *
-type_name(const json_t *json)
+type_name(json_t *json)
 {
     switch (json_typeof(json)) {
     case JSON_OBJECT:
@@ -54,7 +54,7 @@ fail_memory(struct parser *p)
 }
 
 static int
-fail_type(struct parser *p, const char *expected, const json_t *json)
+fail_type(struct parser *p, const char *expected, json_t *json)
 {
     return proto_err_set(p->err, -EINVAL, p->path.text, "expected %s, got %s", expected,
                          type_name(json));
@@ -68,7 +68,7 @@ fail_range(struct parser *p)
 
 /* An integer, a decimal string, or a double without a fraction. */
 static int
-parse_integer(struct parser *p, const json_t *json, i128 min, i128 max, i128 *ret)
+parse_integer(struct parser *p, json_t *json, i128 min, i128 max, i128 *ret)
 {
     i128 v;
 
@@ -97,7 +97,7 @@ parse_integer(struct parser *p, const json_t *json, i128 min, i128 max, i128 *re
 
 /* NaN and the infinities have no number in JSON. */
 static bool
-special_double(const json_t *json, double *ret)
+special_double(json_t *json, double *ret)
 {
     const char *s = json_string_value(json);
 
@@ -115,7 +115,7 @@ special_double(const json_t *json, double *ret)
 }
 
 static int
-parse_double(struct parser *p, const json_t *json, double *ret)
+parse_double(struct parser *p, json_t *json, double *ret)
 {
     if (json_is_number(json))
         *ret = json_number_value(json);
@@ -125,7 +125,7 @@ parse_double(struct parser *p, const json_t *json, double *ret)
 }
 
 static int
-parse_string(struct parser *p, const json_t *json, char **ret)
+parse_string(struct parser *p, json_t *json, char **ret)
 {
     if (!json_is_string(json))
         return fail_type(p, "string", json);
@@ -134,7 +134,7 @@ parse_string(struct parser *p, const json_t *json, char **ret)
 }
 
 static int
-parse_bytes(struct parser *p, const json_t *json, ProtobufCBinaryData *ret)
+parse_bytes(struct parser *p, json_t *json, ProtobufCBinaryData *ret)
 {
     size_t len = json_string_length(json);
 
@@ -196,8 +196,7 @@ proto_enum_parse(const ProtobufCEnumDescriptor *e, const char *text, int *ret,
 }
 
 static int
-parse_enum(struct parser *p, const ProtobufCEnumDescriptor *e, const json_t *json,
-           int *ret)
+parse_enum(struct parser *p, const ProtobufCEnumDescriptor *e, json_t *json, int *ret)
 {
     if (json_is_integer(json)) {
         json_int_t v = json_integer_value(json);
@@ -217,11 +216,10 @@ parse_enum(struct parser *p, const ProtobufCEnumDescriptor *e, const json_t *jso
 }
 
 static int
-parse_scalar(struct parser *p, const ProtobufCFieldDescriptor *f, const json_t *json,
-             void *at)
+parse_scalar(struct parser *p, const ProtobufCFieldDescriptor *f, json_t *json, void *at)
 {
-    double d;
-    i128 v;
+    double d = 0;
+    i128 v = 0;
     int r;
 
     switch (f->type) {
@@ -292,19 +290,18 @@ new_items(struct parser *p, const ProtobufCFieldDescriptor *f, size_t n)
 
 /* {"k": "v"} for a map, and for a list of {name, value}. */
 static int
-parse_pairs(struct parser *p, const ProtobufCFieldDescriptor *f, const json_t *json,
+parse_pairs(struct parser *p, const ProtobufCFieldDescriptor *f, json_t *json,
             ProtobufCMessage *m)
 {
     const ProtobufCMessageDescriptor *d = f->descriptor;
-    json_t *object = (json_t *)(uintptr_t)json,
-           *value; /* jansson's iterators want it so */
+    json_t *value;
     ProtobufCMessage **items = new_items(p, f, json_object_size(json));
     const char *key;
     size_t n = 0;
 
     if (items == NULL)
         return fail_memory(p);
-    json_object_foreach(object, key, value)
+    json_object_foreach(json, key, value)
     {
         size_t outer = proto_path_name(&p->path, key);
         char **k, **v;
@@ -330,7 +327,7 @@ parse_pairs(struct parser *p, const ProtobufCFieldDescriptor *f, const json_t *j
 }
 
 static int
-parse_list(struct parser *p, const ProtobufCFieldDescriptor *f, const json_t *json,
+parse_list(struct parser *p, const ProtobufCFieldDescriptor *f, json_t *json,
            ProtobufCMessage *m)
 {
     size_t n = json_array_size(json), size = field_size(f);
@@ -408,7 +405,7 @@ oneof_taken(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
 }
 
 static int
-parse_field(struct parser *p, const ProtobufCFieldDescriptor *f, const json_t *json,
+parse_field(struct parser *p, const ProtobufCFieldDescriptor *f, json_t *json,
             ProtobufCMessage *m)
 {
     int r;
@@ -436,14 +433,14 @@ parse_field(struct parser *p, const ProtobufCFieldDescriptor *f, const json_t *j
 }
 
 static int
-parse_object(struct parser *p, const json_t *json, ProtobufCMessage *m)
+parse_object(struct parser *p, json_t *json, ProtobufCMessage *m)
 {
-    json_t *object = (json_t *)(uintptr_t)json, *value;
+    json_t *value;
     const char *key;
 
     if (!json_is_object(json))
         return fail_type(p, "object", json);
-    json_object_foreach(object, key, value)
+    json_object_foreach(json, key, value)
     {
         size_t outer = proto_path_name(&p->path, key);
         const ProtobufCFieldDescriptor *f = find_field(p, m->descriptor, key);
@@ -462,7 +459,7 @@ parse_object(struct parser *p, const json_t *json, ProtobufCMessage *m)
 }
 
 static int
-parse_duration(struct parser *p, const json_t *json, PbDuration *m)
+parse_duration(struct parser *p, json_t *json, PbDuration *m)
 {
     const char *s = json_string_value(json);
     int r;
@@ -483,7 +480,7 @@ parse_duration(struct parser *p, const json_t *json, PbDuration *m)
 }
 
 static int
-parse_timestamp(struct parser *p, const json_t *json, PbTimestamp *m)
+parse_timestamp(struct parser *p, json_t *json, PbTimestamp *m)
 {
     const char *s = json_string_value(json);
 
@@ -498,7 +495,7 @@ parse_timestamp(struct parser *p, const json_t *json, PbTimestamp *m)
 
 /* An integer of any size becomes int or, canonical, big; anything else real. */
 static int
-parse_number(struct parser *p, const json_t *json, PbNumber *m)
+parse_number(struct parser *p, json_t *json, PbNumber *m)
 {
     const char *s = json_string_value(json);
     char text[I128_TEXT_MAX];
@@ -523,7 +520,7 @@ parse_number(struct parser *p, const json_t *json, PbNumber *m)
 }
 
 static int
-parse_number_list(struct parser *p, const json_t *json, PbNumberList *m)
+parse_number_list(struct parser *p, json_t *json, PbNumberList *m)
 {
     size_t n = json_array_size(json);
 
@@ -553,9 +550,9 @@ parse_number_list(struct parser *p, const json_t *json, PbNumberList *m)
 }
 
 static int
-parse_sql_value(struct parser *p, const json_t *json, PbValue *m)
+parse_sql_value(struct parser *p, json_t *json, PbValue *m)
 {
-    const json_t *blob;
+    json_t *blob;
 
     switch (json_typeof(json)) {
     case JSON_TRUE:
@@ -590,7 +587,7 @@ parse_sql_value(struct parser *p, const json_t *json, PbValue *m)
 }
 
 static int
-parse_message(struct parser *p, const ProtobufCMessageDescriptor *d, const json_t *json,
+parse_message(struct parser *p, const ProtobufCMessageDescriptor *d, json_t *json,
               ProtobufCMessage **ret)
 {
     ProtobufCMessage *m = proto_new(p->arena, d);
@@ -627,7 +624,7 @@ parse_message(struct parser *p, const ProtobufCMessageDescriptor *d, const json_
 }
 
 int
-proto_json_load(const ProtobufCMessageDescriptor *desc, const json_t *json,
+proto_json_load(const ProtobufCMessageDescriptor *desc, json_t *json,
                 struct proto_arena *a, ProtobufCMessage **ret, struct proto_err *err)
 {
     struct parser p = {.arena = a, .err = err};

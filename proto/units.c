@@ -281,8 +281,8 @@ units_parse_time(const char *s, size_t len, int64_t *ret_ns)
         hour > 23 || minute > 59 || second > 60)
         return -ERANGE;
 
-    sec = units_days_from_date(year, month, day) * S_PER_DAY + hour * 3600 + minute * 60 +
-          second - zone;
+    sec = units_days_from_date(year, month, day) * S_PER_DAY + hour * INT64_C(3600) +
+          minute * INT64_C(60) + second - zone;
     ns = (int64_t)(frac / (FRAC_UNITS / NS_PER_S));
     /* Before 1970 the fraction counts against the seconds: add it last, so that the
      * earliest representable moments do not overflow on the way. */

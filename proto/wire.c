@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "proto/field.h"
+#include "proto/number.h"
 #include "proto/path.h"
 #include "proto/utf8.h"
+
+enum { MAP_MAX = 64 };
 
 struct alloc_ctx {
     struct proto_arena *arena;
@@ -34,6 +37,34 @@ static int check_message(const ProtobufCMessage *m, struct proto_path *path,
                          struct proto_err *err);
 
 static int
+check_big(const char *s, struct proto_path *path, struct proto_err *err)
+{
+    i128 v;
+
+    if (i128_parse(s, strlen(s), &v) < 0 || i128_fits_int64(v))
+        return proto_err_set(err, -EBADMSG, path->text, "not an integer beyond 64 bits");
+    return 0;
+}
+
+/* The members that are text on the wire and a number in JSON. */
+static int
+check_numbers(const ProtobufCMessage *m, struct proto_path *path, struct proto_err *err)
+{
+    const PbNumber *number = (const PbNumber *)m; /* each where the shape says so */
+    const PbNumberList *list = (const PbNumberList *)m;
+    enum field_shape shape = field_shape(m->descriptor);
+    int r = 0;
+
+    if (shape == SHAPE_NUMBER && number->kind_case == PB_NUMBER__KIND__NOT_SET)
+        return proto_err_set(err, -EBADMSG, path->text, "no number");
+    if (shape == SHAPE_NUMBER && number->kind_case == PB_NUMBER__KIND_BIG)
+        return check_big(number->big == NULL ? "" : number->big, path, err);
+    for (size_t i = 0; shape == SHAPE_NUMBER_LIST && r == 0 && i < list->n_bigs; i++)
+        r = check_big(list->bigs[i], path, err);
+    return r;
+}
+
+static int
 check_value(const ProtobufCFieldDescriptor *f, const void *at, struct proto_path *path,
             struct proto_err *err)
 {
@@ -50,6 +81,25 @@ check_value(const ProtobufCFieldDescriptor *f, const void *at, struct proto_path
     } else if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
         return check_message(*(const ProtobufCMessage *const *)at, path, err);
     }
+    return 0;
+}
+
+/* Entry i of a map against those before it: quadratic, hence MAP_MAX. */
+static int
+check_entry(const ProtobufCMessage *const *entries, size_t i, struct proto_path *path,
+            struct proto_err *err)
+{
+    const ProtobufCFieldDescriptor *kv = entries[i]->descriptor->fields;
+    const char *key = *(const char *const *)field_at(entries[i], &kv[0]);
+
+    if (key == NULL || field_count(entries[i], &kv[1]) == 0)
+        return proto_err_set(err, -EBADMSG, path->text, "key or value missing");
+    if (i >= MAP_MAX)
+        return proto_err_set(err, -EBADMSG, path->text, "more than %d entries", MAP_MAX);
+    for (size_t k = 0; k < i; k++)
+        if (strcmp(*(const char *const *)field_at(entries[k], &kv[0]), key) == 0)
+            return proto_err_set(err, -EBADMSG, path->text, "\"%.60s\" is given twice",
+                                 key);
     return 0;
 }
 
@@ -72,15 +122,9 @@ check_field(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
 
         (void)proto_path_index(path, i);
         r = check_value(f, at + i * size, path, err);
-        if (r == 0 && field_is_map(f)) {
-            /* Entries of all maps have one layout: two strings. */
-            const ProtobufCMessage *e =
-                ((const ProtobufCMessage *const *)(const void *)at)[i];
-
-            if (field_count(e, &e->descriptor->fields[0]) == 0 ||
-                field_count(e, &e->descriptor->fields[1]) == 0)
-                r = proto_err_set(err, -EBADMSG, path->text, "key or value missing");
-        }
+        if (r == 0 && field_is_map(f))
+            r = check_entry((const ProtobufCMessage *const *)(const void *)at, i, path,
+                            err);
         if (r < 0)
             return r;
         proto_path_pop(path, outer);
@@ -101,7 +145,7 @@ check_message(const ProtobufCMessage *m, struct proto_path *path, struct proto_e
             return r;
         proto_path_pop(path, outer);
     }
-    return 0;
+    return check_numbers(m, path, err);
 }
 
 int
@@ -118,12 +162,12 @@ proto_unpack(const ProtobufCMessageDescriptor *desc, const void *data, size_t le
              struct proto_err *err)
 {
     struct alloc_ctx ctx = {.arena = a};
-    ProtobufCAllocator alloc = {
+    ProtobufCAllocator heap = {
         .alloc = wire_alloc,
         .free = wire_free,
         .allocator_data = &ctx,
     };
-    ProtobufCMessage *m = protobuf_c_message_unpack(desc, &alloc, len, data);
+    ProtobufCMessage *m = protobuf_c_message_unpack(desc, &heap, len, data);
 
     if (m == NULL && ctx.refused)
         return proto_err_set(err, -ENOBUFS, NULL, "the message needs more than %zu bytes",

@@ -2,7 +2,8 @@
  * Packed messages in and out, with bounds.
  *
  * Normal path        the bytes are unpacked into an arena whose limit bounds the memory,
- *                    then checked: strings are UTF-8, enum values known, map keys present.
+ *                    then checked: strings are UTF-8, enum values known, big numbers
+ *                    numbers, labels at most 64 and no key twice.
  * Depth              no message contains itself (job.proto, rule 6), so unpacking needs a
  *                    known amount of stack whatever the bytes are.
  * Failure modes      garbage, too much memory, or a failed check: an error, the arena is

@@ -24,7 +24,7 @@ parse(const char *text)
     struct config *cfg = NULL;
     struct cfg_err err;
 
-    if (cfg_parse("t.yaml", text, strlen(text), &cfg, &err) < 0)
+    if (cfg_parse("t.yaml", text, text == NULL ? 0 : strlen(text), &cfg, &err) < 0)
         fail_msg("%s", err.text);
     return cfg;
 }

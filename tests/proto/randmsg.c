@@ -77,10 +77,14 @@ rand_string(struct randmsg *r)
         "</", "\r",
     };
     char *s = new_bytes(r, 64);
-    size_t n = randmsg_below(r, 12);
+    size_t n = randmsg_below(r, 12), len = 0;
 
-    for (size_t i = 0; i < n; i++)
-        strcat(s, pieces[randmsg_below(r, sizeof(pieces) / sizeof(pieces[0]))]);
+    for (size_t i = 0; i < n; i++) {
+        for (const char *piece =
+                 pieces[randmsg_below(r, sizeof(pieces) / sizeof(pieces[0]))];
+             *piece != '\0'; piece++)
+            s[len++] = *piece;
+    }
     return s;
 }
 

@@ -13,7 +13,7 @@
 #include "proto/wire.h"
 #include "tests/proto/randmsg.h"
 
-#define MIB (1024 * 1024)
+#define MIB ((size_t)1 << 20)
 
 /* Parses text and prints it again. */
 static void
@@ -266,23 +266,23 @@ deep_nesting_is_refused_before_it_is_parsed(void **state)
 static void
 arena_limit_bounds_what_json_may_cost(void **state)
 {
-    static char text[40000];
+    struct proto_buf text = {0};
     struct proto_arena a;
     struct proto_err err;
     ProtobufCMessage *m;
-    size_t n;
 
     (void)state;
-    strcpy(text, "{\"fetch\":{\"headers\":[{}");
-    for (n = strlen(text); n < sizeof(text) - 10; n += 3)
-        memcpy(text + n, ",{}", 3);
-    strcpy(text + n, "]}}");
+    proto_buf_adds(&text, "{\"fetch\":{\"headers\":[{}");
+    while (text.len < 40000)
+        proto_buf_adds(&text, ",{}");
+    proto_buf_adds(&text, "]}}");
     proto_arena_init(&a, 100000);
     assert_int_equal(
-        proto_json_parse(&pb_job_spec__descriptor, text, strlen(text), &a, &m, &err),
+        proto_json_parse(&pb_job_spec__descriptor, text.data, text.len, &a, &m, &err),
         -ENOBUFS);
     assert_true(a.used <= 100000);
     proto_arena_free(&a);
+    proto_buf_free(&text);
 }
 
 static void

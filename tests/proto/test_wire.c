@@ -15,7 +15,7 @@
 #include "proto/wire.h"
 #include "tests/proto/randmsg.h"
 
-#define MIB (1024 * 1024)
+#define MIB ((size_t)1 << 20)
 
 static void
 any_request_survives_the_wire(void **state)
@@ -129,10 +129,13 @@ check_spec(PbJobSpec *spec, struct proto_err *err)
 static void
 check_names_what_a_client_got_wrong(void **state)
 {
-    char latin1[] = "caf\xe9";
+    char latin1[] = "caf\xe9", name[] = "team", small[] = "12", *bigs[] = {small};
     PbJobSpec spec = PB_JOB_SPEC__INIT;
     PbFetchSpec fetch = PB_FETCH_SPEC__INIT;
-    PbJobSpec__LabelsEntry label = PB_JOB_SPEC__LABELS_ENTRY__INIT, *labels[] = {&label};
+    PbSumSpec sum = PB_SUM_SPEC__INIT;
+    PbNumberList numbers = PB_NUMBER_LIST__INIT;
+    PbJobSpec__LabelsEntry label = PB_JOB_SPEC__LABELS_ENTRY__INIT,
+                           *labels[] = {&label, &label};
     struct proto_err err;
 
     (void)state;
@@ -151,6 +154,19 @@ check_names_what_a_client_got_wrong(void **state)
     spec.labels = labels;
     assert_int_equal(check_spec(&spec, &err), -EBADMSG);
     assert_string_equal(err.text, "jobs[0].labels[0]: key or value missing");
+    label.key = label.value = name;
+    assert_int_equal(check_spec(&spec, &err), 0);
+    spec.n_labels = 2;
+    assert_int_equal(check_spec(&spec, &err), -EBADMSG);
+    assert_string_equal(err.text, "jobs[0].labels[1]: \"team\" is given twice");
+    spec.n_labels = 0;
+    spec.kind_case = PB_JOB_SPEC__KIND_SUM;
+    spec.sum = &sum;
+    sum.numbers = &numbers;
+    numbers.n_bigs = 1;
+    numbers.bigs = bigs;
+    assert_int_equal(check_spec(&spec, &err), -EBADMSG);
+    assert_string_equal(err.text, "jobs[0].sum.numbers: not an integer beyond 64 bits");
 }
 
 /* --- the rules that job.proto states for its own evolution ----------------------------- */
