@@ -96,22 +96,34 @@ on_fault(int sig, siginfo_t *info, void *context)
     rt_report_fault(sig, info->si_addr, context);
 }
 
+static sigset_t thread_mask; /* of the runtime's threads; constant after the start */
+
 /* A signal stack for this thread: an overflowed goroutine has none left to handle the
  * fault on. */
 void
 rt_thread_signals(struct go_m *m)
 {
     stack_t alt = {.ss_size = ALT_STACK_SIZE};
-    sigset_t set;
 
     (void)m;
     alt.ss_sp = mmap(NULL, ALT_STACK_SIZE, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (alt.ss_sp != MAP_FAILED)
         sigaltstack(&alt, NULL);
-    /* Created with everything blocked; a runtime thread takes what its process takes. */
-    sigemptyset(&set);
-    pthread_sigmask(SIG_SETMASK, &set, NULL);
+    pthread_sigmask(SIG_SETMASK, &thread_mask, NULL); /* created with everything blocked */
+}
+
+/* What the program blocked before the runtime started stays blocked in all its threads, as
+ * in threads it would have made itself: signalfd() and sigwait() rely on it. Except for the
+ * runtime's own signal, and faults, which cannot wait. */
+static void
+thread_mask_init(void)
+{
+    static const int ours[] = {SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+
+    pthread_sigmask(SIG_SETMASK, NULL, &thread_mask);
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+        sigdelset(&thread_mask, ours[i]);
 }
 
 void
@@ -119,6 +131,7 @@ rt_preempt_init(void)
 {
     struct sigaction sa = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
 
+    thread_mask_init();
     sigfillset(&sa.sa_mask);
     sa.sa_sigaction = on_sigurg;
     sigaction(SIGURG, &sa, NULL);

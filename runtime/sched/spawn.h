@@ -50,7 +50,8 @@ struct go_opts {
 
 /* Enter the runtime: run fn(argc, argv) as the main goroutine and return its result. The
  * calling thread sleeps meanwhile. As in Go, other goroutines still running then do not
- * hold the program back: return the result from main(). May be called again.
+ * hold the program back: return the result from main(). May be called again. The runtime's
+ * threads block the signals that were blocked at its start.
  * When every goroutine is asleep for ever, the process ends with Go's
  * "fatal error: all goroutines are asleep - deadlock!" and a dump, status 2; foreign
  * threads that have used the runtime, and open waits on timers or fds, switch that off. */
