@@ -355,7 +355,7 @@ GO_TEST(news_of_a_connection_that_nobody_waits_on_are_kept)
     for (int i = 0; i < 100; i++) {
         CHECK_INT(go_fd_write(out, "x", 1, IN_ANY), 1);
         /* The poller may see the edge now, while nobody waits. */
-        go_sleep(i % 2 * 10 * GO_MICROSECOND);
+        go_sleep(i % 2 * (10 * GO_MICROSECOND));
         CHECK_INT(go_fd_wait(in, GO_FD_READ, IN_ANY), 0);
         CHECK_INT(go_fd_read(in, &c, 1, IN_ANY), 1);
         CHECK_INT(recv(in, &c, 1, MSG_DONTWAIT), -1);

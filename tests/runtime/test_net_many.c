@@ -89,7 +89,7 @@ clients_main(int argc, char **argv)
     struct go_wg wg = GO_WG_INIT;
 
     REQUIRE(argc == 2);
-    c.addr.sin_port = htons((uint16_t)atoi(argv[1]));
+    c.addr.sin_port = htons((uint16_t)strtol(argv[1], NULL, 10));
     go_sem_init(&c.dialling, 100);
     go_wg_add(&c.connected, CONNECTIONS);
     for (uint32_t i = 0; i < CONNECTIONS; i++)
