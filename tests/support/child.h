@@ -206,6 +206,8 @@ child_seeds(const char *name, int n)
     static struct child_result r;
     const char *more = getenv("GOTEST_SEEDS");
 
+    if (GO_TSAN || GO_ASAN) /* slow to start, and one thread shows them little */
+        n = 1 + n / 10;
     if (more != NULL && atoi(more) > 0)
         n = atoi(more);
     for (int seed = 1; seed <= n; seed++) {
