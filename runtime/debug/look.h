@@ -31,7 +31,7 @@ struct rt_looker {
 void rt_looker_init(struct rt_looker *l, const void *fp);
 
 /* What is constant while g lives. */
-void rt_snap_constants(const struct go_g *g, struct rt_snap *ret);
+void rt_snap_constants(const struct go_g *g, struct rt_snap *s);
 
 /* False if g is dead or stands in for a foreign thread. A running goroutine is interrupted
  * for its backtrace, which may take 100 ms at worst; after some have not answered, no more
