@@ -167,8 +167,16 @@ transfer_receiver(struct transfer *t, int id)
     unsigned char e[TRANSFER_SIZE_MAX];
     uint32_t last[TRANSFER_SENDERS_MAX] = {0}, turn = (uint32_t)id;
 
-    while (transfer_recv(t, transfer_way(t, turn++), e))
+    for (;;) {
+        enum transfer_way way = transfer_way(t, turn++);
+
+        /* On an unbuffered channel two who only try never meet: one side has to wait. */
+        if (way == TRANSFER_TRY && go_chan_cap(t->c) == 0)
+            way = TRANSFER_PLAIN;
+        if (!transfer_recv(t, way, e))
+            break;
         transfer_check(t, e, last);
+    }
     for (size_t i = 0; i < t->size; i++)
         if (e[i] != 0) {
             CHECK_INT(e[i], 0); /* a closed channel gives zero values */
