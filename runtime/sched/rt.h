@@ -38,6 +38,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/base/atomic.h"
 #include "runtime/base/check.h"
 #include "runtime/base/lck.h"
 #include "runtime/base/san.h"
@@ -107,6 +108,7 @@ struct go_waiter {
     bool won;               /* select: this is the case that was claimed */
 };
 
+/* head is atomic: try operations look at it without the lock. */
 static inline void
 waitq_push(struct go_waitq *q, struct go_waiter *w)
 {
@@ -116,7 +118,7 @@ waitq_push(struct go_waitq *q, struct go_waiter *w)
     if (q->tail)
         q->tail->next = w;
     else
-        q->head = w;
+        STORE(&q->head, w, RELAXED);
     q->tail = w;
 }
 
@@ -130,7 +132,7 @@ waitq_push_front(struct go_waitq *q, struct go_waiter *w)
         q->head->prev = w;
     else
         q->tail = w;
-    q->head = w;
+    STORE(&q->head, w, RELAXED);
 }
 
 static inline void
@@ -139,7 +141,7 @@ waitq_remove(struct go_waitq *q, struct go_waiter *w)
     if (w->prev)
         w->prev->next = w->next;
     else
-        q->head = w->next;
+        STORE(&q->head, w->next, RELAXED);
     if (w->next)
         w->next->prev = w->prev;
     else
