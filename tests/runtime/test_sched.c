@@ -130,7 +130,7 @@ GO_TEST(goroutines_spawn_goroutines)
     CHECK(go(spawn_tree, &r, depth) > 0);
     go_wg_wait(&r.wg);
     CHECK_INT(r.n, (2 << depth) - 1);
-    AWAIT(go_num_goroutine() == before);
+    AWAIT(go_num_goroutine() <= before); /* earlier ones may end, too */
 }
 
 /* --- states ----------------------------------------------------------------------------------- */
