@@ -162,8 +162,10 @@ poll_and_sleep(struct go_m *m, struct go_g **ret)
     if (p == NULL) {
         struct go_g *first = take_polled(NULL, list);
 
-        if (first != NULL)
+        if (first != NULL) {
             gq_put(first);
+            sched_wake(); /* a P may have gone idle since we asked */
+        }
         return false;
     }
     p_acquire(m, p);
@@ -361,8 +363,7 @@ come_back(struct go_m *m)
     switch_done(); /* from here prev may run elsewhere, unless we queue it */
     if (requeue) {
         gq_put(prev);
-        if (m->p != NULL)
-            sched_wake();
+        sched_wake(); /* if it found no P: one may have gone idle since */
     }
     if (m->p == NULL) /* it lost its P and found none */
         m_stop(m);

@@ -196,10 +196,18 @@ wake_for_skipped(void)
     return true;
 }
 
+/* Is no P in use? After GOMAXPROCS went down, surplus ones may run on, or stand on the idle
+ * list with timers: comparing with maxprocs would not do. */
 static bool
 all_idle(void)
 {
-    return LOAD(&sched.npidle, RELAXED) >= LOAD(&sched.maxprocs, RELAXED);
+    uint32_t n = LOAD(&sched.nallp, ACQUIRE), alive = 0;
+
+    if (LOAD(&sched.npidle, RELAXED) < LOAD(&sched.maxprocs, RELAXED))
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        alive += LOAD(&sched.allp[i]->status, ACQUIRE) != P_RETIRED;
+    return LOAD(&sched.npidle, RELAXED) >= alive;
 }
 
 static void *
@@ -283,7 +291,7 @@ rt_sysmon_start(void)
 void
 rt_check_deadlock_locked(void)
 {
-    if (sched.main_waits == 0 || sched.npidle < LOAD(&sched.maxprocs, RELAXED) ||
+    if (sched.main_waits == 0 || !all_idle() ||
         sched.gq_n > 0 || LOAD(&sched.ndetached, SEQ_CST) > 0 ||
         LOAD(&sched.nmspinning, SEQ_CST) > 0 || LOAD(&sched.polling, SEQ_CST) ||
         LOAD(&sched.foreign, SEQ_CST) > 0 || LOAD(&rt_poll_waiters, SEQ_CST) > 0 ||

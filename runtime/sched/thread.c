@@ -230,7 +230,10 @@ p_hand_off(struct go_p *p)
 
     if (p_surplus(p)) {
         p_empty(p);
-        STORE(&p->status, P_RETIRED, RELEASE);
+        go_lck_lock(&sched.lock, GO_LCK_SCHED);
+        p_idle_put_locked(p); /* under the lock: GOMAXPROCS may be going up again */
+        go_lck_unlock(&sched.lock);
+        sched_wake();
         return;
     }
     if (!runq_empty(p) || LOAD(&sched.gq_n, SEQ_CST) > 0) {
