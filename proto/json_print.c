@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,22 +74,36 @@ print_double(struct printer *p, double v)
         proto_buf_add(p->b, text, n);
 }
 
+/* Decimal, without printf: most of what is printed are numbers. */
+static void
+print_digits(struct printer *p, bool negative, uint64_t v)
+{
+    char text[24];
+    size_t n = sizeof(text);
+
+    do {
+        text[--n] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v != 0);
+    if (negative)
+        text[--n] = '-';
+    proto_buf_add(p->b, text + n, sizeof(text) - n);
+}
+
 static void
 print_int(struct printer *p, int64_t v)
 {
-    char text[24];
-
-    (void)snprintf(text, sizeof(text), "%" PRId64, v);
-    proto_buf_adds(p->b, text);
+    print_digits(p, v < 0, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 }
 
 static void
 print_uint(struct printer *p, uint64_t v)
 {
-    char text[28];
-
-    (void)snprintf(text, sizeof(text), v > INT64_MAX ? "\"%" PRIu64 "\"" : "%" PRIu64, v);
-    proto_buf_adds(p->b, text);
+    if (v > INT64_MAX)
+        proto_buf_addc(p->b, '"');
+    print_digits(p, false, v);
+    if (v > INT64_MAX)
+        proto_buf_addc(p->b, '"');
 }
 
 static void

@@ -1,30 +1,45 @@
 #include "proto/path.h"
 
-#include <stdio.h>
+#include <string.h>
 
-/* snprintf's result, cut to what was really written. */
-static size_t
-path_advance(struct proto_path *p, int n)
+/* Every field of every message passes here: no printf. */
+static void
+path_add(struct proto_path *p, const char *s, size_t n)
 {
-    size_t before = p->len;
     size_t room = sizeof(p->text) - p->len - 1;
 
-    p->len += (size_t)n < room ? (size_t)n : room;
-    return before;
+    if (n > room)
+        n = room;
+    memcpy(p->text + p->len, s, n);
+    p->len += n;
+    p->text[p->len] = '\0';
 }
 
 size_t
 proto_path_name(struct proto_path *p, const char *name)
 {
-    return path_advance(p, snprintf(p->text + p->len, sizeof(p->text) - p->len, "%s%s",
-                                    p->len > 0 ? "." : "", name));
+    size_t before = p->len;
+
+    if (before > 0)
+        path_add(p, ".", 1);
+    path_add(p, name, strlen(name));
+    return before;
 }
 
 size_t
 proto_path_index(struct proto_path *p, size_t i)
 {
-    return path_advance(p,
-                        snprintf(p->text + p->len, sizeof(p->text) - p->len, "[%zu]", i));
+    size_t before = p->len, n = 22;
+    char text[22];
+
+    text[--n] = ']';
+    do {
+        text[--n] = (char)('0' + i % 10);
+        i /= 10;
+    } while (i != 0);
+    text[--n] = '[';
+    path_add(p, text + n, sizeof(text) - n);
+    return before;
 }
 
 void

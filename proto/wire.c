@@ -111,7 +111,7 @@ check_field(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
     const char *at = field_at(m, f);
 
     if (!field_is_repeated(f))
-        return n == 0 ? 0 : check_value(f, at, path, err);
+        return check_value(f, at, path, err);
 
     if (f->type != PROTOBUF_C_TYPE_STRING && f->type != PROTOBUF_C_TYPE_ENUM &&
         f->type != PROTOBUF_C_TYPE_MESSAGE)
@@ -138,9 +138,13 @@ check_message(const ProtobufCMessage *m, struct proto_path *path, struct proto_e
     const ProtobufCMessageDescriptor *d = m->descriptor;
 
     for (unsigned i = 0; i < d->n_fields; i++) {
-        size_t outer = proto_path_name(path, d->fields[i].name);
-        int r = check_field(m, &d->fields[i], path, err);
+        size_t outer;
+        int r;
 
+        if (field_count(m, &d->fields[i]) == 0)
+            continue;
+        outer = proto_path_name(path, d->fields[i].name);
+        r = check_field(m, &d->fields[i], path, err);
         if (r < 0)
             return r;
         proto_path_pop(path, outer);

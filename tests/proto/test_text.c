@@ -16,6 +16,7 @@
 #include "proto/lines.h"
 #include "proto/nearest.h"
 #include "proto/number.h"
+#include "proto/path.h"
 #include "proto/units.h"
 #include "proto/utf8.h"
 
@@ -278,6 +279,29 @@ nearest_name_is_found_and_far_ones_are_not(void **state)
     assert_null(far.best);
 }
 
+static void
+path_grows_shrinks_and_is_cut(void **state)
+{
+    struct proto_path p = {.len = 0};
+    size_t outer, before;
+
+    (void)state;
+    assert_int_equal(proto_path_name(&p, "jobs"), 0);
+    outer = proto_path_index(&p, 1203);
+    (void)proto_path_name(&p, "fetch");
+    assert_string_equal(p.text, "jobs[1203].fetch");
+    proto_path_pop(&p, outer);
+    (void)proto_path_index(&p, 0);
+    assert_string_equal(p.text, "jobs[0]");
+    before = p.len;
+    for (int i = 0; i < 100; i++)
+        (void)proto_path_name(&p, "long");
+    assert_int_equal(p.len, sizeof(p.text) - 1);
+    assert_int_equal(strlen(p.text), p.len);
+    proto_path_pop(&p, before);
+    assert_string_equal(p.text, "jobs[0]");
+}
+
 /* Starts reading from a pipe that holds text. */
 static int
 pipe_with(const char *text, size_t len)
@@ -377,6 +401,7 @@ main(void)
         cmocka_unit_test(base64_vectors_of_the_rfc),
         cmocka_unit_test(utf8_is_strict),
         cmocka_unit_test(nearest_name_is_found_and_far_ones_are_not),
+        cmocka_unit_test(path_grows_shrinks_and_is_cut),
         cmocka_unit_test(lines_end_with_newline_crlf_or_the_file),
         cmocka_unit_test(million_lines_take_constant_memory),
         cmocka_unit_test(overlong_line_is_an_error_with_its_number),

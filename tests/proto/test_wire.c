@@ -169,6 +169,21 @@ check_names_what_a_client_got_wrong(void **state)
     assert_string_equal(err.text, "jobs[0].sum.numbers: not an integer beyond 64 bits");
 }
 
+static void
+number_must_be_one(void **state)
+{
+    PbNumber number = PB_NUMBER__INIT;
+    PbSumResult sum = PB_SUM_RESULT__INIT;
+    struct proto_err err;
+
+    (void)state;
+    sum.sum = &number;
+    assert_int_equal(proto_check(PB_BASE(&sum), &err), -EBADMSG);
+    assert_string_equal(err.text, "sum: no number");
+    number.kind_case = PB_NUMBER__KIND_REAL;
+    assert_int_equal(proto_check(PB_BASE(&sum), &err), 0);
+}
+
 /* --- the rules that job.proto states for its own evolution ----------------------------- */
 
 enum { DEPTH_LIMIT = 12, SEEN_MAX = 256 };
@@ -261,6 +276,7 @@ main(void)
         cmocka_unit_test(garbage_is_named_as_such),
         cmocka_unit_test(small_bytes_cannot_ask_for_much_memory),
         cmocka_unit_test(check_names_what_a_client_got_wrong),
+        cmocka_unit_test(number_must_be_one),
         cmocka_unit_test(no_message_contains_itself_and_nothing_is_required),
         cmocka_unit_test(kinds_have_one_number_everywhere),
         cmocka_unit_test(arena_stays_within_its_limit_and_is_reusable),
