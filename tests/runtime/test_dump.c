@@ -86,14 +86,15 @@ has_frame(const struct go_info *i, const char *name)
     return false;
 }
 
-/* Parked until told to end. The empty asm keeps calls from becoming jumps. */
+/* Parked until told to end. Has a reference to stop of its own. The empty asm, elsewhere,
+ * keeps calls from becoming jumps. */
 __attribute__((noinline)) static void
 wait_here(struct go_chan *stop)
 {
     int v;
 
     (void)go_chan_recv(stop, &v);
-    __asm__ volatile("");
+    go_chan_unref(stop);
 }
 
 static void
@@ -108,7 +109,7 @@ outer(struct go_chan *stop)
 GO_TEST(parked_goroutine_is_shown_with_reason_frames_and_creator)
 {
     struct go_chan *stop = go_chan_new(sizeof(int), 0);
-    int64_t id = go(outer, stop);
+    int64_t id = go(outer, go_chan_ref(stop));
     struct go_info i = await_state(id, GO_WAITING);
     const char *text;
     char want[128];
@@ -149,7 +150,7 @@ GO_TEST(dump_shows_everyone_once)
     char want[64];
 
     for (int k = 0; k < N; k++)
-        id[k] = go(wait_here, stop);
+        id[k] = go(wait_here, go_chan_ref(stop));
     for (int k = 0; k < N; k++)
         (void)await_state(id[k], GO_WAITING);
     text = text_of(dump_to, NULL);
@@ -180,8 +181,8 @@ GO_TEST(grouped_dump_counts_equal_backtraces_together)
     const char *text;
 
     for (int k = 0; k < N; k++)
-        id[k] = go(wait_here, stop);
-    id[N] = go(outer, stop);
+        id[k] = go(wait_here, go_chan_ref(stop));
+    id[N] = go(outer, go_chan_ref(stop));
     for (int k = 0; k <= N; k++)
         (void)await_state(id[k], GO_WAITING);
     text = text_of(dump_grouped_to, NULL);
@@ -205,7 +206,7 @@ GO_TEST(given_name_is_shown_beside_the_state)
 {
     struct go_chan *stop = go_chan_new(sizeof(int), 0);
     struct go_opts opts = {.name = "connection 12"};
-    int64_t id = go_opt(&opts, wait_here, stop);
+    int64_t id = go_opt(&opts, wait_here, go_chan_ref(stop));
     struct go_info i = await_state(id, GO_WAITING);
 
     CHECK(strcmp(i.name, "connection 12") == 0);
@@ -220,7 +221,7 @@ GO_TEST(given_name_is_shown_beside_the_state)
 GO_TEST(unknown_and_ended_goroutines_are_not_found)
 {
     struct go_chan *stop = go_chan_new(sizeof(int), 0);
-    int64_t id = go(wait_here, stop);
+    int64_t id = go(wait_here, go_chan_ref(stop));
     struct go_info i;
 
     CHECK_INT(go_info(0, &i), -ESRCH);
@@ -256,7 +257,7 @@ GO_TEST(goroutine_that_has_not_run_is_new)
     /* Alone at last: the other processors retire at their next scheduling point. */
     for (int k = 0; k < 1000; k++)
         go_yield();
-    id = go(wait_here, stop);
+    id = go(wait_here, go_chan_ref(stop));
     REQUIRE(go_info(id, &i) == 0);
     if (i.state == GO_NEW) {
         const char *text = text_of(dump_one_to, &id);
@@ -368,7 +369,7 @@ GO_TEST(each_visits_every_live_goroutine_once)
 
     go_each(tally, &before);
     for (int k = 0; k < N; k++) {
-        id[k] = go(wait_here, stop);
+        id[k] = go(wait_here, go_chan_ref(stop));
         sum += id[k];
     }
     for (int k = 0; k < N; k++)
@@ -394,6 +395,8 @@ bounce(struct go_chan *in, struct go_chan *out)
 
     while (go_chan_recv(in, &v))
         go_chan_send(out, &v);
+    go_chan_unref(in);
+    go_chan_unref(out);
 }
 
 static void
@@ -403,6 +406,7 @@ short_life(struct go_chan *done)
 
     go_yield();
     go_chan_send(done, &v);
+    go_chan_unref(done);
 }
 
 static void *
@@ -424,7 +428,7 @@ GO_TEST(dumps_while_everything_moves_disturb_nobody)
 {
     struct go_chan *a = go_chan_new(sizeof(int), 0), *b = go_chan_new(sizeof(int), 0);
     struct go_chan *done = go_chan_new(sizeof(int), 4);
-    int64_t id = go(bounce, a, b);
+    int64_t id = go(bounce, go_chan_ref(a), go_chan_ref(b));
     pthread_t t[2];
     struct go_info i;
     int v;
@@ -436,7 +440,7 @@ GO_TEST(dumps_while_everything_moves_disturb_nobody)
         go_chan_send(a, &v);
         REQUIRE(go_chan_recv(b, &v));
         CHECK_INT(v, k);
-        REQUIRE(go(short_life, done) > 0);
+        REQUIRE(go(short_life, go_chan_ref(done)) > 0);
         REQUIRE(go_chan_recv(done, &v));
     }
     for (int k = 0; k < 2; k++) {
@@ -474,7 +478,7 @@ wait_three_minutes(int argc, char **argv)
 
     (void)argc;
     (void)argv;
-    (void)go(wait_here, stop);
+    (void)go(wait_here, go_chan_ref(stop));
     go_yield();
     go_sleep(3200 * GO_MILLISECOND);
     go_dump(2);
@@ -515,6 +519,7 @@ wait_with_a_local(struct go_chan *stop)
     int v;
 
     (void)go_chan_recv(stop, &v);
+    go_chan_unref(stop);
     (void)answer;
 }
 
@@ -522,12 +527,12 @@ static int
 be_looked_at(int argc, char **argv)
 {
     struct go_chan *stop = go_chan_new(sizeof(int), 0);
-    int64_t id = go(wait_with_a_local, stop);
+    int64_t id = go(wait_with_a_local, go_chan_ref(stop));
     struct go_opts opts = {.name = "second"};
 
     (void)argc;
     (void)argv;
-    (void)go_opt(&opts, outer, stop);
+    (void)go_opt(&opts, outer, go_chan_ref(stop));
     (void)await_state(id, GO_WAITING);
     (void)await_state(id + 1, GO_WAITING);
     look_at_me();
