@@ -250,19 +250,30 @@ struct main_call {
     int argc;
     char **argv;
     int result;
-    uint32_t done; /* futex */
+    uint32_t number; /* of the calls to go_main */
+    uint32_t done;   /* futex */
 };
+
+/* Deterministic mode: calls of go_main() whose main goroutine is queued. Between two calls
+ * the one P stands still: what other goroutines would do while the process ends, or before
+ * it calls go_main() again, must not depend on which thread is faster. Futex. */
+static uint32_t mains_begun;
 
 static void
 main_goroutine(struct main_call *call)
 {
+    uint32_t n;
+
     call->result = call->fn(call->argc, call->argv);
     (void)rt_enter();
     go_lck_lock(&sched.lock, GO_LCK_SCHED);
     sched.main_waits--; /* from here sleeping goroutines are nobody's deadlock */
     go_lck_unlock(&sched.lock);
+    n = call->number;
     STORE(&call->done, 1, RELEASE);
     futex_wake(&call->done);
+    while (rt_seeded && LOAD(&mains_begun, ACQUIRE) == n)
+        futex_wait(&mains_begun, n, -1);
     rt_exit();
 }
 
@@ -273,6 +284,7 @@ go_main(int (*fn)(int argc, char **argv), int argc, char **argv)
     const struct go_opts opts = {.name = "main"};
     struct go_m *m = rt_enter();
 
+    call.number = LOAD(&mains_begun, RELAXED) + 1;
     if (!m->foreign)
         go_panic("go_main called by a goroutine");
     rt_exit();
@@ -285,6 +297,8 @@ go_main(int (*fn)(int argc, char **argv), int argc, char **argv)
     ADD(&sched.foreign, -1, SEQ_CST);
     rt_check_deadlock_locked();
     go_lck_unlock(&sched.lock);
+    ADD(&mains_begun, 1, RELEASE);
+    futex_wake(&mains_begun);
     while (LOAD(&call.done, ACQUIRE) == 0)
         futex_wait(&call.done, 0, -1);
     ADD(&sched.foreign, 1, SEQ_CST);
