@@ -317,13 +317,14 @@ answer(struct conn *c, const struct http_request *req)
         c->keep_alive = false;
     if (!c->head_only && strcmp(req->method, "GET") != 0)
         return send_error(c, "405 Method Not Allowed");
-    if (req->minor > 0 && http_header(req, "Host") == NULL)
-        return send_error(c, "400 Bad Request");
     if (strncasecmp(target, "http://", 7) == 0) /* as proxies ask */
         target += strcspn(target + 7, "/") + 7;
     (void)snprintf(path, sizeof(path), "%s", target);
-    if (path[0] != '/' || !http_decode_path(path))
+    if ((req->minor > 0 && http_header(req, "Host") == NULL) || path[0] != '/' ||
+        !http_decode_path(path)) {
+        c->keep_alive = false; /* who knows what else it got wrong */
         return send_error(c, "400 Bad Request");
+    }
 
     fd = GO_BLOCKING(open_beneath(root, path));
     if (fd == -EACCES || fd == -EPERM)
