@@ -272,8 +272,9 @@ main_goroutine(struct main_call *call)
     n = call->number;
     STORE(&call->done, 1, RELEASE);
     futex_wake(&call->done);
-    while (rt_seeded && LOAD(&mains_begun, ACQUIRE) == n)
-        futex_wait(&mains_begun, n, -1);
+    if (rt_seeded)
+        for (uint32_t now; (now = LOAD(&mains_begun, ACQUIRE)) <= n;)
+            futex_wait(&mains_begun, now, -1);
     rt_exit();
 }
 
