@@ -79,7 +79,7 @@ func wake(n int) {
 		in <- 0
 		<-out
 	}
-	reportEach("wake", start, 2*n)
+	report("wake", float64(time.Since(start).Nanoseconds())/2e3/float64(n), "us")
 	close(in)
 	runtime.UnlockOSThread()
 }
