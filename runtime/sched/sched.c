@@ -311,8 +311,8 @@ leave_for_good(struct go_m *m, struct go_g *g)
 }
 
 /* What must happen on the goroutine itself once its function returned. */
-static void
-run_epilogue(struct go_g *g)
+void
+rt_epilogue(struct go_g *g)
 {
     struct go_wg *wg = g->wg;
 
@@ -344,7 +344,7 @@ rt_goroutine_(void)
         m->in_rt = 1;
         rt_exit();
         g->fn(g->args[0], g->args[1], g->args[2], g->args[3], g->args[4], g->args[5]);
-        run_epilogue(g);
+        rt_epilogue(g);
         m = rt_enter();
         BUMP(&m->p->count.ended, 1);
         g = run_next_here(m, g);

@@ -135,6 +135,7 @@ extern struct go_m *rt_all_m; /* atomic: every M but foreign ones */
 
 /* sched.c */
 void rt_goroutine_(void);
+void rt_epilogue(struct go_g *g); /* defers, arena; PARKS. May be called twice */
 struct go_g *sched_pick_slow(struct go_m *m, struct go_p *p);
 
 /* find.c */

@@ -265,6 +265,7 @@ main_goroutine(struct main_call *call)
     uint32_t n;
 
     call->result = call->fn(call->argc, call->argv);
+    rt_epilogue(rt_m()->g); /* before the program may end */
     (void)rt_enter();
     go_lck_lock(&sched.lock, GO_LCK_SCHED);
     sched.main_waits--; /* from here sleeping goroutines are nobody's deadlock */

@@ -57,6 +57,30 @@ a_park_in_a_region_names_both(void **state)
 }
 
 static void
+write_slowly(void *arg)
+{
+    go_sleep(5 * GO_MILLISECOND);
+    fputs((const char *)arg, stderr);
+}
+
+static char said[] = "deferred";
+
+static int
+defer_in_main(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return go_defer(write_slowly, said);
+}
+
+static void
+what_main_deferred_runs_before_the_program_ends(void **state)
+{
+    (void)state;
+    child_expect("defer_in_main", 0, said);
+}
+
+static void
 add_one(struct go_chan *c)
 {
     go_send(c, 1);
@@ -152,9 +176,11 @@ main(int argc, char **argv)
         {"park_by_wait", park_by_wait, false},
         {"return_inside", return_inside, false},
         {"end_without_begin", end_without_begin, false},
+        {"defer_in_main", defer_in_main, false},
     };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_park_in_a_region_names_both),
+        cmocka_unit_test(what_main_deferred_runs_before_the_program_ends),
         cmocka_unit_test(what_does_not_park_is_allowed),
         cmocka_unit_test(a_region_keeps_its_thread),
         cmocka_unit_test(regions_mean_nothing_on_a_foreign_thread),
