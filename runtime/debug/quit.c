@@ -52,6 +52,8 @@ start_dumper(void)
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     (void)pthread_attr_destroy(&attr);
     if (ok)
+        __atomic_add_fetch(&rt_helper_threads, 1, __ATOMIC_RELAXED);
+    if (ok)
         (void)pthread_setname_np(thread, "go-quit");
     return ok;
 }

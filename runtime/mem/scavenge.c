@@ -88,6 +88,7 @@ consider(struct go_g *g, void *arg)
 {
     struct visit *v = arg;
     uint32_t i = v->index++;
+    const struct go_stack *stack;
 
     if (i < v->from)
         return true;
@@ -102,8 +103,9 @@ consider(struct go_g *g, void *arg)
     /* Between the look at status and the claim it may have run and even ended; stack and
      * runs are only trustworthy once (c) has found it waiting still: trim_batch() checks
      * before it uses them. */
-    if (LOAD(&g->status, ACQUIRE) != GO_WAITING || g->stack == NULL ||
-        g->stack->trimmed == g->runs) {
+    stack = LOAD(&g->stack, RELAXED); /* memory of stacks is never unmapped */
+    if (LOAD(&g->status, ACQUIRE) != GO_WAITING || stack == NULL ||
+        stack->trimmed == g->runs) {
         (void)CAS(&g->on_cpu, SCAVENGING, 0, RELEASE);
         return true;
     }

@@ -110,7 +110,8 @@ rt_thread_signals(struct go_m *m)
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (alt.ss_sp != MAP_FAILED)
         sigaltstack(&alt, NULL);
-    pthread_sigmask(SIG_SETMASK, &thread_mask, NULL); /* created with everything blocked */
+    pthread_sigmask(SIG_SETMASK, &thread_mask,
+                    NULL); /* created with everything blocked */
 }
 
 /* What the program blocked before the runtime started stays blocked in all its threads, as

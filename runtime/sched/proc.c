@@ -192,8 +192,8 @@ go_maxprocs(int n)
             p_idle_put_locked(p);
         }
         go_lck_unlock(&sched.lock);
-    } else if (LOAD(&sched.gq_n, RELAXED) > 0) {
-        sched_wake();
+    } else {
+        sched_wake(); /* there may be work queued for them */
     }
     return (int)old;
 }

@@ -342,6 +342,9 @@ uint32_t rt_random(uint32_t n);
 /* Deterministic mode (GOSEED): one P, seeded choices, virtual time. Constant after start. */
 extern bool rt_seeded;
 
+/* Threads of the runtime that are no Ms: the monitor, the dumper. Atomic. */
+extern uint32_t rt_helper_threads;
+
 /* Start the runtime if it is not running yet. Any thread. */
 void rt_init(void);
 

@@ -9,6 +9,7 @@
  *   proc.c      Ps: GOMAXPROCS, idle list, retirement; OS thread locking
  *   preempt.c   the signal that takes a P from a runaway
  *   sysmon.c    the watchdog thread
+ *   deadlock.c  "all goroutines are asleep"
  *   blocking.c  blocking regions, no-park regions
  *   runq.h      the local run queue
  *   switch.h    the switch and its hand-over protocol
@@ -177,6 +178,9 @@ void p_reacquire(struct go_m *m);
 /* sysmon.c */
 void rt_sysmon_start(void);
 void rt_sysmon_kick(void);
+
+/* deadlock.c */
+bool rt_all_idle(void); /* no P in use; under sched.lock or as a hint */
 void rt_check_deadlock_locked(void);
 
 /* time/heap.c */

@@ -53,8 +53,8 @@ struct go_opts {
  * hold the program back: return the result from main(). May be called again. The runtime's
  * threads block the signals that were blocked at its start.
  * When every goroutine is asleep for ever, the process ends with Go's
- * "fatal error: all goroutines are asleep - deadlock!" and a dump, status 2; foreign
- * threads that have used the runtime, and open waits on timers or fds, switch that off. */
+ * "fatal error: all goroutines are asleep - deadlock!" and a dump, status 2; other
+ * threads of the process, and open waits on timers or fds, switch that off. */
 int go_main(int (*fn)(int argc, char **argv), int argc, char **argv);
 
 /* Let others run: the goroutine goes to the back of the run queue. PARKS (runnable). */

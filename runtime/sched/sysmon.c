@@ -196,20 +196,6 @@ wake_for_skipped(void)
     return true;
 }
 
-/* Is no P in use? After GOMAXPROCS went down, surplus ones may run on, or stand on the idle
- * list with timers: comparing with maxprocs would not do. */
-static bool
-all_idle(void)
-{
-    uint32_t n = LOAD(&sched.nallp, ACQUIRE), alive = 0;
-
-    if (LOAD(&sched.npidle, RELAXED) < LOAD(&sched.maxprocs, RELAXED))
-        return false;
-    for (uint32_t i = 0; i < n; i++)
-        alive += LOAD(&sched.allp[i]->status, ACQUIRE) != P_RETIRED;
-    return LOAD(&sched.npidle, RELAXED) >= alive;
-}
-
 static void *
 sysmon_main(void *arg)
 {
@@ -250,7 +236,7 @@ sysmon_main(void *arg)
          * a P off the idle list kicks if it sees sysmon_asleep; seq_cst on both sides: one
          * of us sees the other. */
         STORE(&sched.sysmon_asleep, 1, SEQ_CST);
-        if (all_idle()) {
+        if (rt_all_idle()) {
             futex_wait(&sched.sysmon_word, word, more ? SCAVENGE : -1);
             STORE(&sched.sysmon_asleep, 0, SEQ_CST);
         } else {
@@ -282,24 +268,7 @@ rt_sysmon_start(void)
     r = pthread_create(&thread, &attr, sysmon_main, NULL);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
+    ADD(&rt_helper_threads, 1, RELAXED);
     if (r != 0)
         rt_fatal("cannot start the monitor thread; look at ulimit -u and at memory");
-}
-
-/* With sched.lock held, by an M about to sleep: is there nothing left that could ever wake
- * anybody, while a main goroutine is waited for? */
-void
-rt_check_deadlock_locked(void)
-{
-    if (sched.main_waits == 0 || !all_idle() ||
-        sched.gq_n > 0 || LOAD(&sched.ndetached, SEQ_CST) > 0 ||
-        LOAD(&sched.nmspinning, SEQ_CST) > 0 || LOAD(&sched.polling, SEQ_CST) ||
-        LOAD(&sched.foreign, SEQ_CST) > 0 || LOAD(&rt_poll_waiters, SEQ_CST) > 0 ||
-        timers_count() > 0)
-        return;
-    for (uint32_t i = 0; i < sched.nallp; i++)
-        if (!runq_empty(sched.allp[i]))
-            return;
-    go_lck_unlock(&sched.lock);
-    rt_fatal("all goroutines are asleep - deadlock!");
 }
