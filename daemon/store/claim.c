@@ -519,5 +519,10 @@ store_promote(struct store *st, int max)
 int
 store_next_due(struct store *st, int64_t *ret)
 {
-    return store_one(st, SQL_LATER_NEXT, 0, NULL, ret);
+    int64_t scheduled = 0;
+
+    /* Asked after every commit: the counters know when there is nothing to look for. */
+    for (int i = 0; i < st->n_queues; i++)
+        scheduled += st->queues[i].n[STORE_SCHEDULED - STORE_BLOCKED];
+    return scheduled == 0 ? 0 : store_one(st, SQL_LATER_NEXT, 0, NULL, ret);
 }

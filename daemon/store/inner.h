@@ -165,9 +165,8 @@ struct store {
 
     /* The transaction. */
     bool open;
-    bool broken; /* met an error that only a rollback mends */
-    bool failed; /* G6 */
-    enum store_sync sync;
+    bool broken;              /* met an error that only a rollback mends */
+    bool failed;              /* G6 */
     enum store_sync sync_now; /* what the connection is set to */
     int64_t now;
     int64_t epoch;

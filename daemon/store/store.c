@@ -312,9 +312,9 @@ store_begin(struct store *st, int64_t now_ms, enum store_sync sync)
         st->broken = false;
         return r;
     }
+    event_clear(&st->events);
     st->open = true;
     st->broken = false;
-    st->sync = sync;
     st->now = now_ms;
     return 0;
 }
@@ -400,8 +400,15 @@ store_commit(struct store *st)
     }
     st->open = false;
     st->ids_saved = st->ids;
-    event_clear(&st->events);
     return 0;
+}
+
+int64_t
+store_committed(const struct store *st, struct event_cursor *ret)
+{
+    event_cursor_init(ret, st->events.data, st->events.len,
+                      st->ids.event - st->events.count, st->now);
+    return st->events.count;
 }
 
 int

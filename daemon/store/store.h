@@ -34,6 +34,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/store/events.h"
 #include "daemon/store/state.h"
 
 struct store;
@@ -90,13 +91,18 @@ void store_close(struct store *st);
 
 enum store_sync {
     STORE_SYNC,   /* the commit is on the disk when it returns */
-    STORE_NOSYNC, /* the commit is with the kernel: only claims may be in it */
+    STORE_NOSYNC, /* the commit is with the kernel. Only for what nobody is told of: claims,
+                     and the steps that follow from what is already durable */
 };
 
 /* now_ms is the time of everything in this transaction. */
 int store_begin(struct store *st, int64_t now_ms, enum store_sync sync);
 int store_commit(struct store *st);
 void store_rollback(struct store *st);
+
+/* The events of the last commit, to be told to those who listen: their number. Good until
+ * the next store_begin(); read with event_next(). */
+int64_t store_committed(const struct store *st, struct event_cursor *ret);
 
 /* Outside a transaction, after each commit: once the log is long, move it into the
  * database. Failing does not undo what was acknowledged. */

@@ -1,0 +1,294 @@
+#include "daemon/store/read.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/store/inner.h"
+#include "daemon/store/read_inner.h"
+
+#define LOOK_MAX 50000 /* rows a list call looks at */
+
+/* --- the connection ---------------------------------------------------------------------- */
+
+int
+store_reader_open(const char *path, const char *vfs, struct store_reader **ret, char *err,
+                  size_t err_size)
+{
+    struct store_reader *rd = calloc(1, sizeof(*rd));
+    int rc, r = 0;
+
+    if (rd == NULL) {
+        snprintf(err, err_size, "out of memory");
+        return -ENOMEM;
+    }
+    rc = sqlite3_open_v2(
+        path, &rd->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+        vfs);
+    if (rc == SQLITE_OK) {
+        sqlite3_busy_timeout(rd->db, 5000);
+        sqlite3_db_config(rd->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+        rc = sqlite3_exec(rd->db, "PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY",
+                          NULL, NULL, NULL);
+    }
+    if (rc != SQLITE_OK) {
+        r = store_errno_of(rc);
+        snprintf(err, err_size, "cannot read %s: %s", path,
+                 rd->db != NULL ? sqlite3_errmsg(rd->db) : "out of memory");
+        store_reader_close(rd);
+        return r;
+    }
+    *ret = rd;
+    return 0;
+}
+
+void
+store_reader_close(struct store_reader *rd)
+{
+    if (rd == NULL)
+        return;
+    sqlite3_close(rd->db);
+    free(rd);
+}
+
+const char *
+store_reader_error(const struct store_reader *rd)
+{
+    return rd->err;
+}
+
+int
+store_rd_failed(struct store_reader *rd, int rc)
+{
+    snprintf(rd->err, sizeof(rd->err), "reading the store failed: %s",
+             sqlite3_errmsg(rd->db));
+    return store_errno_of(rc);
+}
+
+int
+store_rd_no_memory(struct store_reader *rd)
+{
+    snprintf(rd->err, sizeof(rd->err), "out of memory");
+    return -ENOMEM;
+}
+
+int
+store_rd_prepare(struct store_reader *rd, const char *sql, int n, const int64_t *v,
+                 sqlite3_stmt **ret)
+{
+    int rc = sqlite3_prepare_v2(rd->db, sql, -1, ret, NULL);
+
+    if (rc != SQLITE_OK)
+        return store_rd_failed(rd, rc);
+    for (int i = 0; i < n; i++)
+        sqlite3_bind_int64(*ret, i + 1, v[i]);
+    return 0;
+}
+
+int
+store_rd_step(struct store_reader *rd, sqlite3_stmt *q)
+{
+    int rc = sqlite3_step(q);
+
+    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : store_rd_failed(rd, rc);
+}
+
+int
+store_rd_text(struct store_reader *rd, sqlite3_stmt *q, int column, char **ret)
+{
+    const char *s = (const char *)sqlite3_column_text(q, column);
+
+    *ret = s != NULL ? strdup(s) : NULL;
+    return s != NULL && *ret == NULL ? store_rd_no_memory(rd) : 0;
+}
+
+int
+store_rd_blob(struct store_reader *rd, sqlite3_stmt *q, int column, void **ret,
+              size_t *ret_len)
+{
+    size_t len = (size_t)sqlite3_column_bytes(q, column);
+
+    if (sqlite3_column_type(q, column) == SQLITE_NULL)
+        return 0;
+    *ret = malloc(len + 1);
+    if (*ret == NULL)
+        return store_rd_no_memory(rd);
+    if (len > 0)
+        memcpy(*ret, sqlite3_column_blob(q, column), len);
+    *ret_len = len;
+    return 0;
+}
+
+void *
+store_rd_append(void **v, size_t *n, size_t size)
+{
+    char *p = *v;
+
+    if ((*n & (*n - 1)) == 0) { /* full at each power of two */
+        p = realloc(*v, (*n == 0 ? 1 : *n * 2) * size);
+        if (p == NULL)
+            return NULL;
+        *v = p;
+    }
+    memset(p + *n * size, 0, size);
+    return p + (*n)++ * size;
+}
+
+/* --- jobs -------------------------------------------------------------------------------- */
+
+void
+store_jobs_free(struct store_jobs *jobs)
+{
+    for (size_t i = 0; i < jobs->n; i++) {
+        free(jobs->v[i].spec);
+        free(jobs->v[i].result);
+    }
+    free(jobs->v);
+    memset(jobs, 0, sizeof(*jobs));
+}
+
+#define JOB_SQL                                                                          \
+    "SELECT j.id, j.state, j.lane, j.prio, j.batch, j.attempt, j.fails, j.crashes, "     \
+    "j.epoch,"                                                                           \
+    " j.flags, j.run_at, j.created, j.started, j.finished,"                              \
+    " CASE WHEN ?1 & 1 THEN ifnull(j.spec, (SELECT data FROM spec WHERE id = j.id)) "    \
+    "END,"                                                                               \
+    " CASE WHEN ?1 & 2 THEN (SELECT data FROM result WHERE id = j.id) END FROM job j "
+
+static int
+add_job(struct store_reader *rd, sqlite3_stmt *q, struct store_jobs *ret)
+{
+    struct store_job *j = APPEND(ret);
+    struct job_row row;
+    int r;
+
+    if (j == NULL)
+        return store_rd_no_memory(rd);
+    store_job_columns(q, &row);
+    j->id = row.id;
+    j->state = row.state;
+    j->lane = row.lane;
+    j->prio = (int32_t)row.prio;
+    j->batch = row.batch;
+    j->attempt = row.attempt;
+    j->fails = row.fails;
+    j->crashes = row.crashes;
+    j->epoch = row.epoch;
+    j->run_at = row.run_at;
+    j->created = row.created;
+    j->started = row.attempt > 0 ? row.started : 0;
+    j->finished = store_state_final(row.state) ? row.finished : 0;
+    j->cancelling = row.state == STORE_RUNNING && (row.flags & STORE_F_CANCEL);
+    r = store_rd_blob(rd, q, 14, &j->spec, &j->spec_len);
+    return r < 0 ? r : store_rd_blob(rd, q, 15, &j->result, &j->result_len);
+}
+
+int
+store_read_job(struct store_reader *rd, int64_t id, unsigned want, struct store_jobs *ret)
+{
+    int64_t v[2] = {want, id};
+    struct store_jobs jobs = {.v = NULL};
+    sqlite3_stmt *q = NULL;
+    int r = store_rd_prepare(rd, JOB_SQL "WHERE j.id = ?2", 2, v, &q);
+
+    if (r == 0)
+        r = store_rd_step(rd, q);
+    if (r > 0) {
+        r = add_job(rd, q, &jobs);
+        r = r < 0 ? r : 1;
+    }
+    sqlite3_finalize(q);
+    if (r > 0)
+        *ret = jobs;
+    else
+        store_jobs_free(&jobs);
+    return r;
+}
+
+/* The table is walked by id; a batch's jobs by its spans. */
+#define FILTER_SQL                                                                       \
+    " AND (?3 = 0 OR (1 << j.state) & ?3) AND (?4 < 0 OR j.lane & 31 = ?4)"              \
+    " AND (?5 < 0 OR j.lane >> 6 = ?5) AND (?6 IS NULL OR"                               \
+    "  EXISTS (SELECT 1 FROM label WHERE node = j.id * 2 + 1 AND key = ?6 AND value = "  \
+    "?7)"                                                                                \
+    "  OR EXISTS (SELECT 1 FROM label WHERE node = j.batch * 2 AND key = ?6"             \
+    "   AND value = ?7))"
+
+static const char list_all[] =
+    JOB_SQL "WHERE j.id > ?2 AND j.id <= ?8" FILTER_SQL " ORDER BY j.id LIMIT ?9";
+static const char list_batch[] =
+    JOB_SQL "JOIN span s ON j.id BETWEEN s.first AND s.last WHERE s.batch = ?10"
+            " AND s.last > ?2 AND s.first <= ?8 AND j.batch = ?10 AND j.id > ?2"
+            " AND j.id <= ?8" FILTER_SQL " ORDER BY s.first, j.id LIMIT ?9";
+
+/* The last id a call starting after `after` may look at, and the last there is. */
+static int
+horizon(struct store_reader *rd, const struct store_filter *f, int64_t after,
+        int64_t *ret_to, int64_t *ret_last)
+{
+    int64_t v[2] = {after, f->batch};
+    sqlite3_stmt *q = NULL;
+    int64_t first;
+    int r;
+
+    r = store_rd_prepare(
+        rd,
+        f->batch != 0
+            ? "SELECT min(max(first, ?1 + 1)), max(last) FROM span"
+              " WHERE batch = ?2 AND last > ?1"
+            : "SELECT (SELECT min(id) FROM job WHERE id > ?1), max(id) FROM job",
+        f->batch != 0 ? 2 : 1, v, &q);
+    if (r == 0)
+        r = store_rd_step(rd, q);
+    if (r > 0) {
+        first = sqlite3_column_int64(q, 0);
+        *ret_last = sqlite3_column_int64(q, 1);
+        *ret_to = (first > after ? first : after) + LOOK_MAX;
+        if (first == 0)
+            *ret_last = 0;
+    }
+    sqlite3_finalize(q);
+    return r < 0 ? r : 0;
+}
+
+int
+store_read_jobs(struct store_reader *rd, const struct store_filter *f, int64_t after,
+                size_t max, unsigned want, struct store_jobs *ret)
+{
+    int64_t v[5] = {want, after, f->states, f->kind, f->queue};
+    struct store_jobs jobs = {.v = NULL};
+    sqlite3_stmt *q = NULL;
+    int64_t to = 0, last = 0;
+    int r;
+
+    r = horizon(rd, f, after, &to, &last);
+    if (r == 0)
+        r = store_rd_prepare(rd, f->batch != 0 ? list_batch : list_all, 5, v, &q);
+    if (r == 0) {
+        if (f->label_key != NULL) {
+            sqlite3_bind_text(q, 6, f->label_key, -1, SQLITE_STATIC);
+            sqlite3_bind_text(q, 7, f->label_value, -1, SQLITE_STATIC);
+        }
+        sqlite3_bind_int64(q, 8, to);
+        sqlite3_bind_int64(q, 9, (int64_t)max);
+        if (f->batch != 0)
+            sqlite3_bind_int64(q, 10, f->batch);
+        while ((r = store_rd_step(rd, q)) > 0) {
+            r = add_job(rd, q, &jobs);
+            if (r < 0)
+                break;
+        }
+    }
+    sqlite3_finalize(q);
+    if (r < 0) {
+        store_jobs_free(&jobs);
+        return r;
+    }
+    if (jobs.n == max && max > 0)
+        to = jobs.v[jobs.n - 1].id;
+    jobs.next = to < last ? to : 0;
+    *ret = jobs;
+    return 0;
+}

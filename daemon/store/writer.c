@@ -1,0 +1,372 @@
+#include "daemon/store/writer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "daemon/store/claim.h"
+#include "daemon/store/depend.h"
+#include "daemon/store/finish.h"
+#include "runtime/go.h"
+
+enum {
+    GROUP_MAX = 4096,       /* operations a transaction */
+    STEP_MAX = 500,         /* rows of the store's own work a transaction */
+    KEEP_EVERY_MS = 100,    /* retention under load */
+    KEEP_IDLE_MS = 1000,    /* when nothing comes */
+    KEEP_ASLEEP_MS = 30000, /* when there was nothing to do either */
+    TIDY_PAGES = 2000,
+};
+
+struct store_writer {
+    struct store *st; /* the writer goroutine's alone */
+    struct store_writer_opts o;
+    struct go_wg wg;
+
+    struct go_mutex mu;
+    struct go_cond more; /* with mu */
+    /* Guarded by mu. */
+    struct store_op *head, **tail;
+    struct store_keep keep;
+    bool stop, kick;
+
+    /* The writer goroutine's alone. */
+    struct store_keep keep_now;
+    int64_t keep_at; /* ms: the next step of retention */
+    bool dirty;      /* something was committed since the last tidying */
+    bool work_left;  /* steps of the store's own work remain */
+    bool told_failed;
+};
+
+static int64_t
+wall_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void
+answer(struct store_op *op)
+{
+    if (op->done != NULL)
+        op->done(op);
+    else
+        go_sem_release(&op->sem_, 1);
+}
+
+static void
+set_result(struct store_writer *w, struct store_op *op, int r)
+{
+    op->result = r;
+    if (r < 0)
+        snprintf(op->err, sizeof(op->err), "%s", store_error(w->st));
+}
+
+static void
+fail_all(struct store_writer *w, struct store_op *group, int r)
+{
+    for (struct store_op *op = group; op != NULL; op = op->next_)
+        set_result(w, op, r);
+}
+
+/* --- a transaction ----------------------------------------------------------------------- */
+
+/* The store's own work. Follows from what is durable already, so it needs no sync. */
+static int
+own_steps(struct store_writer *w, int64_t now)
+{
+    int deps, cancels, due, r = 0;
+
+    deps = store_deps_step(w->st, STEP_MAX);
+    if (deps < 0)
+        return deps;
+    cancels = store_cancel_step(w->st, STEP_MAX);
+    if (cancels < 0)
+        return cancels;
+    due = store_promote(w->st, STEP_MAX);
+    if (due < 0)
+        return due;
+    w->work_left = deps > 0 || cancels > 0 || due >= STEP_MAX;
+    if (now >= w->keep_at) {
+        r = store_keep_step(w->st, &w->keep_now, STEP_MAX);
+        w->keep_at = now + (r > 0 ? KEEP_EVERY_MS : KEEP_IDLE_MS);
+    }
+    return r < 0 ? r : 0;
+}
+
+/* All operations without savepoints: 0, or an error that spoilt the transaction. */
+static int
+run_plain(struct store_writer *w, struct store_op *group)
+{
+    for (struct store_op *op = group; op != NULL; op = op->next_) {
+        set_result(w, op, op->run(w->st, op));
+        if (store_broken(w->st))
+            return op->result < 0 ? op->result : -EIO;
+    }
+    return 0;
+}
+
+/* Each operation by itself: one that spoils is undone and the rest go on. */
+static int
+run_marked(struct store_writer *w, struct store_op *group)
+{
+    int r = 0;
+
+    for (struct store_op *op = group; r == 0 && op != NULL; op = op->next_) {
+        r = store_mark(w->st);
+        if (r < 0)
+            break;
+        set_result(w, op, op->run(w->st, op));
+        r = store_broken(w->st) ? store_mark_undo(w->st) : store_mark_keep(w->st);
+    }
+    return r;
+}
+
+static int
+run_group(struct store_writer *w, struct store_op *group, int64_t now, bool nosync)
+{
+    enum store_sync sync = nosync ? STORE_NOSYNC : STORE_SYNC;
+    int r;
+
+    r = store_begin(w->st, now, sync);
+    if (r < 0)
+        return r;
+    r = run_plain(w, group);
+    if (r < 0) {
+        store_rollback(w->st);
+        r = store_begin(w->st, now, sync);
+        if (r < 0)
+            return r;
+        r = run_marked(w, group);
+    }
+    if (r < 0) {
+        store_rollback(w->st);
+        return r;
+    }
+    /* On a full disk the steps fail for want of room, but an operation may still fit. */
+    r = store_mark(w->st);
+    if (r == 0)
+        r = own_steps(w, now) < 0 ? store_mark_undo(w->st) : store_mark_keep(w->st);
+    if (r < 0) {
+        store_rollback(w->st);
+        return r;
+    }
+    return store_commit(w->st);
+}
+
+static void
+tell(struct store_writer *w)
+{
+    struct event_cursor events;
+    int64_t n = store_committed(w->st, &events);
+
+    if (n > 0 && w->o.on_events != NULL)
+        w->o.on_events(w->o.arg, &events, n);
+}
+
+static void
+tell_failure(struct store_writer *w)
+{
+    if (!store_failed(w->st) || w->told_failed)
+        return;
+    w->told_failed = true;
+    if (w->o.on_failed != NULL)
+        w->o.on_failed(w->o.arg, store_error(w->st));
+}
+
+static void
+process(struct store_writer *w, struct store_op *group)
+{
+    int64_t now = w->o.now_ms();
+    bool nosync = true;
+    int r;
+
+    for (struct store_op *op = group; op != NULL; op = op->next_)
+        nosync = nosync && op->nosync;
+    w->work_left = false;
+    go_enter_blocking();
+    r = run_group(w, group, now, nosync);
+    go_exit_blocking();
+    if (r < 0)
+        fail_all(w, group, r);
+    else
+        tell(w);
+    tell_failure(w);
+    while (group != NULL) {
+        struct store_op *next = group->next_;
+
+        answer(group);
+        group = next;
+    }
+    w->dirty = true;
+    if (r == 0) {
+        (void)GO_BLOCKING(store_checkpoint_due(w->st));
+        tell_failure(w);
+    }
+}
+
+/* --- the goroutine ----------------------------------------------------------------------- */
+
+/* Up to GROUP_MAX operations, in order. */
+static struct store_op *
+take_group(struct store_writer *w)
+{
+    struct store_op *group = w->head, *op = group;
+    int n = 1;
+
+    while (op != NULL && op->next_ != NULL && n < GROUP_MAX) {
+        op = op->next_;
+        n++;
+    }
+    if (op == NULL)
+        return NULL;
+    w->head = op->next_;
+    if (w->head == NULL)
+        w->tail = &w->head;
+    op->next_ = NULL;
+    return group;
+}
+
+/* When to look again though nobody asks, on go_now()'s clock. */
+static int64_t
+next_look(struct store_writer *w)
+{
+    int64_t now = w->o.now_ms(), at = w->keep_at, due;
+
+    if (w->work_left)
+        return 0;
+    if (!store_failed(w->st) && GO_BLOCKING(store_next_due(w->st, &due)) > 0 && due < at)
+        at = due;
+    return go_now() + (at > now ? at - now : 0) * 1000000;
+}
+
+/* Nothing has come for a while: retention, then tidying, then a long sleep. */
+static void
+idle(struct store_writer *w)
+{
+    int64_t keep_at = w->keep_at;
+
+    if (store_failed(w->st)) {
+        w->keep_at = w->o.now_ms() + KEEP_ASLEEP_MS;
+        return;
+    }
+    process(w, NULL);
+    if (w->work_left || w->keep_at == keep_at)
+        return;
+    if (w->keep_at - w->o.now_ms() <= KEEP_EVERY_MS)
+        return; /* retention is still at it */
+    if (w->dirty)
+        (void)GO_BLOCKING(store_tidy(w->st, TIDY_PAGES));
+    w->dirty = false;
+    w->keep_at = w->o.now_ms() + KEEP_ASLEEP_MS;
+}
+
+static void
+writer_main(struct store_writer *w)
+{
+    for (;;) {
+        struct store_op *group;
+        int64_t until = next_look(w);
+        bool stop;
+
+        go_mutex_lock(&w->mu);
+        while (w->head == NULL && !w->stop && !w->kick && until != 0)
+            if (go_cond_wait_until(&w->more, until) < 0)
+                break;
+        group = take_group(w);
+        stop = w->stop && group == NULL;
+        w->kick = false;
+        w->keep_now = w->keep;
+        go_mutex_unlock(&w->mu);
+        if (stop)
+            return;
+        if (group != NULL)
+            process(w, group);
+        else
+            idle(w);
+    }
+}
+
+int
+store_writer_start(struct store *st, const struct store_writer_opts *o,
+                   struct store_writer **ret)
+{
+    struct store_writer *w = calloc(1, sizeof(*w));
+    int64_t id;
+
+    if (w == NULL)
+        return -ENOMEM;
+    w->st = st;
+    w->o = *o;
+    if (w->o.now_ms == NULL)
+        w->o.now_ms = wall_ms;
+    w->keep = w->keep_now = o->keep;
+    w->keep_at = w->o.now_ms();
+    w->tail = &w->head;
+    go_cond_init(&w->more, &w->mu);
+    id = go_opt((&(const struct go_opts){.name = "store writer", .wg = &w->wg}),
+                writer_main, w);
+    if (id < 0) {
+        free(w);
+        return (int)id;
+    }
+    *ret = w;
+    return 0;
+}
+
+void
+store_writer_stop(struct store_writer *w)
+{
+    if (w == NULL)
+        return;
+    go_mutex_lock(&w->mu);
+    w->stop = true;
+    go_cond_signal(&w->more);
+    go_mutex_unlock(&w->mu);
+    go_wg_wait(&w->wg);
+    free(w);
+}
+
+void
+store_writer_post(struct store_writer *w, struct store_op *op)
+{
+    op->next_ = NULL;
+    go_mutex_lock(&w->mu);
+    *w->tail = op;
+    w->tail = &op->next_;
+    if (w->head == op)
+        go_cond_signal(&w->more);
+    go_mutex_unlock(&w->mu);
+}
+
+int
+store_writer_do(struct store_writer *w, struct store_op *op)
+{
+    op->done = NULL;
+    go_sem_init(&op->sem_, 0);
+    store_writer_post(w, op);
+    go_sem_acquire(&op->sem_, 1);
+    return op->result;
+}
+
+void
+store_writer_kick(struct store_writer *w)
+{
+    go_mutex_lock(&w->mu);
+    w->kick = true;
+    go_cond_signal(&w->more);
+    go_mutex_unlock(&w->mu);
+}
+
+void
+store_writer_set_keep(struct store_writer *w, const struct store_keep *keep)
+{
+    go_mutex_lock(&w->mu);
+    w->keep = *keep;
+    w->kick = true;
+    go_cond_signal(&w->more);
+    go_mutex_unlock(&w->mu);
+}
