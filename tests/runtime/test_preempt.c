@@ -146,7 +146,8 @@ GO_TEST(checkpoints_give_way)
     __atomic_store_n(&h.stop, 1, __ATOMIC_RELAXED);
     go_wg_wait(&h.wg);
     go_stats(&now);
-    CHECK(now.preempted > before.preempted);
+    /* By the flag; or by the signal, where the thread lost its CPU in between. */
+    CHECK(now.preempted + now.handoffs > before.preempted + before.handoffs);
 }
 
 /* --- blocking calls -------------------------------------------------------------------------- */

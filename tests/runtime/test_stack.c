@@ -1,0 +1,322 @@
+/* Stacks: they grow by page fault, end in a guard page, and give their memory back. */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "tests/support/await.h"
+#include "tests/support/child.h"
+
+#define KIB ((size_t)1024)
+
+/* --- growth --------------------------------------------------------------------------------- */
+
+/* Use about bytes of stack, every page of it; the result proves that it held. */
+static __attribute__((noinline)) uint64_t
+dig(size_t bytes)
+{
+    volatile unsigned char page[2048];
+    uint64_t below;
+
+    memset((void *)(uintptr_t)page, (int)(bytes / 2048 & 0xff), sizeof(page));
+    below = bytes > 4096 ? dig(bytes - 2048) : 0;
+    return below + page[1000];
+}
+
+struct depth {
+    struct go_wg wg;
+    uint64_t result;
+};
+
+static void
+dig_here(struct depth *d, size_t bytes)
+{
+    d->result = dig(bytes);
+}
+
+/* Frames are larger under a sanitizer. */
+#define DEPTH(bytes) (GO_ASAN || GO_TSAN ? (bytes) / 2 : (bytes))
+
+GO_TEST(a_stack_grows_deep_into_its_reservation)
+{
+    static const size_t sizes[] = {64 * KIB, 256 * KIB, 1024 * KIB, 65536 * KIB};
+    struct depth d = {.wg = GO_WG_INIT};
+    uint64_t want;
+
+    CHECK(go_wg_go(&d.wg, dig_here, &d, DEPTH(200 * KIB)) > 0);
+    go_wg_wait(&d.wg);
+    CHECK(d.result > 0);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        const struct go_opts opts = {.stack_size = sizes[i], .wg = &d.wg};
+
+        CHECK(go_opt(&opts, dig_here, &d, DEPTH(sizes[i] * 3 / 4)) > 0);
+        go_wg_wait(&d.wg);
+        want = d.result;
+        CHECK(go_opt(&opts, dig_here, &d, DEPTH(sizes[i] * 3 / 4)) > 0); /* a used one */
+        go_wg_wait(&d.wg);
+        CHECK(d.result == want && want > 0);
+    }
+}
+
+/* --- overflow ------------------------------------------------------------------------------- */
+
+static void
+overrun(struct depth *d)
+{
+    d->result = dig(1024 * KIB);
+}
+
+static int
+overflow(int argc, char **argv)
+{
+    struct depth d = {.wg = GO_WG_INIT};
+
+    (void)argc;
+    (void)argv;
+    fprintf(stderr, "id %lld ", (long long)go_wg_go(&d.wg, overrun, &d));
+    go_wg_wait(&d.wg);
+    return 0;
+}
+
+static void
+expect_overflow(const char *debug)
+{
+    static struct child_result r;
+    char var[64], want[64];
+    char *env[] = {var, NULL};
+
+    (void)snprintf(var, sizeof(var), "GODEBUG=%s", debug);
+    child_run("overflow", env, &r);
+    (void)snprintf(want, sizeof(want), "goroutine %d (overrun) exceeded its 262144-byte",
+                   atoi(r.err + 3));
+    if (r.status != 2 || strstr(r.err, want) == NULL)
+        fprintf(stderr, "status %d, want 2 and \"%s\": %s\n", r.status, want, r.err);
+    assert_int_equal(r.status, 2);
+    assert_non_null(strstr(r.err, want));
+    assert_non_null(strstr(r.err, "fatal error: stack overflow"));
+}
+
+static void
+an_overflow_is_reported_by_id_and_function(void **state)
+{
+    (void)state;
+    if (GO_ASAN) { /* it looks at the frames itself, and dies of another error */
+        print_message("AddressSanitizer reports overflows in its own way\n");
+        skip();
+    }
+    expect_overflow("");
+    expect_overflow("guard=madvise");
+    expect_overflow("guard=mprotect");
+}
+
+/* --- giving back ------------------------------------------------------------------------------ */
+
+static size_t
+rss(void)
+{
+    unsigned long total = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+
+    REQUIRE(f != NULL && fscanf(f, "%lu %lu", &total, &resident) == 2);
+    (void)fclose(f);
+    return resident * 4096;
+}
+
+static void
+dig_and_wait(struct go_chan *ready, struct go_chan *stop, size_t bytes)
+{
+    if (bytes > 0)
+        (void)dig(bytes);
+    go_chan_send(ready, NULL);
+    (void)go_chan_recv(stop, NULL);
+}
+
+struct burst {
+    struct go_chan *ready, *stop;
+    struct go_wg wg;
+    int n;
+};
+
+static void
+burst_start(struct burst *b, int n, size_t bytes)
+{
+    *b = (struct burst){.ready = go_chan_new(0, 64), .stop = go_chan_new(0, 0), .n = n};
+    for (int i = 0; i < n; i++)
+        REQUIRE(go_wg_go(&b->wg, dig_and_wait, b->ready, b->stop, bytes) > 0);
+    for (int i = 0; i < n; i++)
+        CHECK(go_chan_recv(b->ready, NULL));
+}
+
+static void
+burst_end(struct burst *b)
+{
+    go_chan_close(b->stop);
+    go_wg_wait(&b->wg);
+    go_chan_unref(b->ready);
+    go_chan_unref(b->stop);
+}
+
+/* Sanitizers keep memory of their own for each page, which grows instead. */
+#define NEEDS_PLAIN_MEMORY()                                                             \
+    do {                                                                                 \
+        if (GO_ASAN || GO_TSAN) {                                                        \
+            fprintf(stderr, "# %s: not with a sanitizer's shadow memory\n", __func__);   \
+            return;                                                                      \
+        }                                                                                \
+    } while (0)
+
+GO_TEST(memory_falls_after_a_burst_of_goroutines)
+{
+    struct burst b;
+    size_t before, full;
+
+    NEEDS_PLAIN_MEMORY();
+    before = rss();
+    burst_start(&b, 2000, 32 * KIB);
+    full = rss();
+    CHECK(full > before + 2000 * 32 * KIB);
+    burst_end(&b);
+    AWAIT(rss() < before + (full - before) / 4);
+}
+
+GO_TEST(memory_falls_while_deep_goroutines_idle)
+{
+    struct go_stats stats;
+    struct burst b;
+    size_t before, full;
+
+    NEEDS_PLAIN_MEMORY();
+    before = rss();
+    burst_start(&b, 500, 128 * KIB);
+    full = rss();
+    CHECK(full > before + 500 * 128 * KIB / 2);
+    AWAIT(rss() < before + (full - before) / 3);
+    burst_end(&b); /* and all of them still run */
+    go_stats(&stats);
+    CHECK(stats.stack_reserved >= stats.stack_inuse + stats.stack_cached);
+}
+
+/* --- how many ---------------------------------------------------------------------------------- */
+
+static void
+park(struct go_chan *stop, struct go_wg *parked, struct go_wg *ended)
+{
+    go_wg_done(parked);
+    (void)go_chan_recv(stop, NULL);
+    go_wg_done(ended);
+}
+
+/* More than vm.max_map_count by far: a mapping or two for each would not do. */
+GO_TEST(goroutines_park_by_the_hundred_thousand)
+{
+    const char *wish = getenv("GOTEST_PARKED");
+    int n = wish != NULL ? atoi(wish) : GO_TSAN ? 2000 : GO_ASAN ? 20000 : 200000;
+    struct go_chan *stop = go_chan_new(0, 0);
+    struct go_wg parked = GO_WG_INIT, ended = GO_WG_INIT;
+    size_t before = rss();
+
+    go_wg_add(&parked, n);
+    go_wg_add(&ended, n);
+    for (int i = 0; i < n; i++)
+        REQUIRE(go(park, stop, &parked, &ended) > 0);
+    go_wg_wait(&parked);
+    CHECK(go_num_goroutine() > n);
+    if (!GO_ASAN && !GO_TSAN)
+        CHECK(rss() - before < (size_t)n * 4900); /* a page, a record, a little */
+    go_chan_close(stop);
+    go_wg_wait(&ended);
+    go_chan_unref(stop);
+}
+
+static int
+out_of_address_space(int argc, char **argv)
+{
+    struct rlimit limit;
+    struct go_chan *stop = go_chan_new(0, 0);
+    struct go_wg wg = GO_WG_INIT;
+    unsigned long pages = 0;
+    int64_t started = 0, r;
+    FILE *f = fopen("/proc/self/statm", "re");
+
+    (void)argc;
+    (void)argv;
+    REQUIRE(f != NULL && fscanf(f, "%lu", &pages) == 1);
+    (void)fclose(f);
+    limit.rlim_cur = limit.rlim_max = (rlim_t)pages * 4096 + (512ul << 20);
+    REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
+    for (;;) {
+        r = go_wg_go(&wg, go_chan_recv, stop, NULL);
+        if (r < 0)
+            break;
+        started++;
+        if (started % 64 == 0)
+            go_yield();
+    }
+    CHECK_INT(r, -ENOMEM);
+    CHECK(started > 100);
+    CHECK_INT(go_wg_count(&wg), started); /* the one that failed is not counted */
+    go_chan_close(stop);
+    go_wg_wait(&wg); /* the others go on, and so does the program */
+    CHECK(go_wg_go(&wg, go_yield) > 0);
+    go_wg_wait(&wg);
+    return 0;
+}
+
+static void
+without_memory_spawning_fails_and_the_program_goes_on(void **state)
+{
+    (void)state;
+    if (GO_ASAN || GO_TSAN) {
+        print_message("a sanitizer reserves more address space than can be limited\n");
+        skip();
+    }
+    child_expect("out_of_address_space", 0, NULL);
+}
+
+static int
+print_reserved(int argc, char **argv)
+{
+    struct depth d = {.wg = GO_WG_INIT};
+
+    (void)argc;
+    (void)argv;
+    CHECK(go_wg_go(&d.wg, dig_here, &d, DEPTH(1500 * KIB)) > 0);
+    go_wg_wait(&d.wg);
+    return d.result > 0 ? 7 : 1;
+}
+
+static void
+gostack_sets_the_default_size(void **state)
+{
+    static struct child_result r;
+    char big[] = "GOSTACK=2048", bad[] = "GOSTACK=12k";
+    char *env[] = {big, NULL}, *bad_env[] = {bad, NULL};
+
+    (void)state;
+    child_run("print_reserved", env, &r);
+    assert_int_equal(r.status, 7);
+    child_run("overflow", bad_env, &r);
+    assert_non_null(strstr(r.err, "GOSTACK=12k ignored"));
+}
+
+int
+main(int argc, char **argv)
+{
+    static const struct child_case children[] = {
+        {"overflow", overflow, false},
+        {"out_of_address_space", out_of_address_space, false},
+        {"print_reserved", print_reserved, false},
+    };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_stack_grows_deep_into_its_reservation),
+        cmocka_unit_test(an_overflow_is_reported_by_id_and_function),
+        cmocka_unit_test(memory_falls_after_a_burst_of_goroutines),
+        cmocka_unit_test(memory_falls_while_deep_goroutines_idle),
+        cmocka_unit_test(without_memory_spawning_fails_and_the_program_goes_on),
+        cmocka_unit_test(gostack_sets_the_default_size),
+        cmocka_unit_test(goroutines_park_by_the_hundred_thousand),
+    };
+
+    CHILD_MAIN(argc, argv, children);
+    return cmocka_run_group_tests_name("stack", tests, NULL, NULL);
+}
