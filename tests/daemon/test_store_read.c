@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/store/read.h"
+#include "daemon/store/schedule.h"
 
 /* What readers see; and retention, which takes away what they see. */
 
@@ -291,6 +292,53 @@ pages_of_deleted_jobs_go_back_to_the_disk(void **state)
     verify(f);
 }
 
+static void
+a_schedule_runs_once_per_due_time_and_survives(void **state)
+{
+    struct fixture *f = *state;
+    struct store_reader *rd = reader(f);
+    char name[] = "nightly", expr[] = "0 3 * * *", zone[] = "UTC", spec[] = "spec";
+    struct store_schedule s = {.name = name,
+                               .expr = expr,
+                               .zone = zone,
+                               .next_at = T0 + 100,
+                               .spec = spec,
+                               .spec_len = 4};
+    struct store_schedules got;
+    int64_t id, again, ids[4], times[4], next;
+
+    begin(f);
+    ok(f, store_schedule_put(f->st, &s, &id));
+    ok(f, store_schedule_put(f->st, &s, &again));
+    assert_int_equal(again, id);
+    assert_int_equal(store_schedule_due(f->st, T0 + 99, ids, times, 4), 0);
+    assert_int_equal(store_schedule_due(f->st, T0 + 100, ids, times, 4), 1);
+    assert_int_equal(ids[0], id);
+    ok(f, store_schedule_ran(f->st, id, T0 + 100, T0 + 200, 7));
+    assert_int_equal(store_schedule_ran(f->st, id, T0 + 100, T0 + 200, 8), -ESTALE);
+    assert_int_equal(store_schedule_delete(f->st, 99), -ENOENT);
+    commit(f);
+    fixture_crash(f);
+    assert_int_equal(store_schedule_next(f->st, &next), 1);
+    assert_int_equal(next, T0 + 200);
+    assert_int_equal(store_read_schedule(rd, "nightly", 0, &got), 1);
+    assert_int_equal(got.v[0].runs, 1);
+    assert_int_equal(got.v[0].batch, 7);
+    assert_int_equal(got.v[0].last_at, T0 + 100);
+    assert_memory_equal(got.v[0].spec, "spec", 4);
+    store_schedules_free(&got);
+    begin(f);
+    ok(f, store_schedule_pause(f->st, id, true, T0 + 200));
+    assert_int_equal(store_schedule_next(f->st, &next), 0);
+    ok(f, store_schedule_delete(f->st, id));
+    commit(f);
+    assert_int_equal(store_read_schedules(rd, NULL, 10, &got), 0);
+    assert_int_equal(got.n, 0);
+    store_schedules_free(&got);
+    store_reader_close(rd);
+    verify(f);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int
@@ -301,6 +349,7 @@ main(void)
         CASE(lists_page_through_all_that_matches),
         CASE(labels_select_jobs_and_the_jobs_of_batches),
         CASE(events_are_numbered_without_a_gap_and_resume),
+        CASE(a_schedule_runs_once_per_due_time_and_survives),
         CASE(why_counts_what_goes_first_and_names_what_is_waited_for),
         CASE(retention_by_age_takes_the_old_in_steps_and_leaves_the_rest),
         CASE(retention_by_count_keeps_the_newest),
