@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "jobs/fetch_engine.h"
 #include "runtime/base/atomic.h"
 #include "runtime/base/check.h"
 
@@ -12,6 +13,7 @@ struct job_env {
     /* Constant after new. */
     uint64_t id;
     struct config *cfg;
+    struct fetch_engine *fetch;
 };
 
 static uint64_t next_id; /* atomic */
@@ -26,10 +28,19 @@ int
 job_env_reload(struct job_env *old, struct config *cfg, struct job_env **ret)
 {
     struct job_env *env = calloc(1, sizeof(*env));
+    int r = 0;
 
-    (void)old;
     if (env == NULL)
         return -ENOMEM;
+    if (old == NULL)
+        r = fetch_engine_new(cfg, &env->fetch);
+    else
+        env->fetch = fetch_engine_ref(old->fetch);
+    if (r < 0) {
+        free(env);
+        return r;
+    }
+    fetch_engine_configure(env->fetch, cfg);
     env->refs = 1;
     env->id = ADD(&next_id, 1, RELAXED);
     env->cfg = cfg;
@@ -50,6 +61,7 @@ job_env_unref(struct job_env *env)
     /* Release what we did with it; acquire what others did, before freeing. */
     if (env == NULL || ADD(&env->refs, -1, ACQ_REL) > 0)
         return;
+    fetch_engine_unref(env->fetch);
     cfg_free(env->cfg);
     free(env);
 }
@@ -64,4 +76,10 @@ uint64_t
 job_env_id(const struct job_env *env)
 {
     return env->id;
+}
+
+struct fetch_engine *
+job_env_fetch(const struct job_env *env)
+{
+    return env->fetch;
 }
