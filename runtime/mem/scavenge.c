@@ -60,8 +60,8 @@ trim(struct go_g *g)
     if (!rt_stack_bounds(g, &lo, &hi) || sp <= lo || sp > hi)
         return;
     sp = (sp - 128) & ~(uintptr_t)(PAGE - 1); /* 128: the ABI's red zone */
-    if (sp > lo)
-        (void)madvise((void *)lo, sp - lo, MADV_DONTNEED);
+    if (sp > lo && madvise((void *)lo, sp - lo, MADV_DONTNEED) == 0)
+        stack_count_released(sp - lo);
 }
 
 static void

@@ -463,7 +463,13 @@ stack_release_free(uint32_t max)
 }
 
 /* Dumps ask about goroutines that run meanwhile, and check afterwards whether one moved. */
-GO_NO_SANITIZE bool
+GO_NO_SANITIZE void
+stack_count_released(size_t bytes)
+{
+    ADD(&released_bytes, (int64_t)bytes, RELAXED);
+}
+
+bool
 rt_stack_bounds(const struct go_g *g, uintptr_t *lo, uintptr_t *hi)
 {
     const struct go_stack *s = g->stack;

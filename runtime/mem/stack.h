@@ -62,6 +62,9 @@ void stack_pass_on(struct go_g *from, struct go_g *to);
 /* Give all of p's cached stacks back to the central pool: p goes idle or retires. */
 void stack_flush(struct go_p *p);
 
+/* For the statistics: that much address space was offered back to the system. */
+void stack_count_released(size_t bytes);
+
 struct stack_stats {
     int64_t reserved, inuse, cached, released;
 };

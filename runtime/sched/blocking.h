@@ -8,7 +8,9 @@
  * getaddrinfo). The goroutine keeps its P for about 20 us; then, if others wait, the
  * scheduler gives the P to them. Between the two calls the goroutine may not park (a named
  * panic) but may go(), go_chan_try_send() and the like. Pairs nest. No-ops on a foreign
- * thread. A short call costs a few ns. Copy errno before go_exit_blocking(). */
+ * thread. System calls in it are restarted after the preemption signal, but for those that
+ * signal(7) never restarts (nanosleep, poll …): these may return EINTR, rarely, as may any
+ * made outside a region. A short call costs a few ns. Copy errno before go_exit_blocking(). */
 void go_enter_blocking(void);
 
 /* PARKS if the P is gone and no other is idle. */

@@ -28,9 +28,8 @@
 #include "runtime/sched/runq.h"
 #include "runtime/sched/switch.h"
 
-#define STEAL_PASSES  4
-#define WAKE_VAIN_MAX 16383
-#define SLEEP_COST    4000 /* ns: into the kernel and back */
+#define STEAL_PASSES 4
+#define SLEEP_COST   4000 /* ns: into the kernel and back */
 
 static void
 spin_start(struct go_m *m)
@@ -99,7 +98,6 @@ steal(struct go_m *m, struct go_p *p)
             }
             got = runq_steal(p, victim, last, &g);
             if (got > 0) {
-                STORE(&sched.wake_vain, 0, RELAXED);
                 BUMP(&p->count.steals, got);
                 rt_trace(RT_EV_STEAL, g, (void *)(uintptr_t)got);
                 return g;
@@ -199,9 +197,6 @@ go_idle(struct go_m *m, struct go_g **ret)
     go_lck_unlock(&sched.lock);
 
     if (was_spinning) {
-        uint32_t vain = LOAD(&sched.wake_vain, RELAXED);
-
-        STORE(&sched.wake_vain, vain < WAKE_VAIN_MAX ? 2 * vain + 1 : vain, RELAXED);
         m->spinning = false;
         ADD(&sched.nmspinning, -1, SEQ_CST);
     }

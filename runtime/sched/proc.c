@@ -119,6 +119,7 @@ p_new(uint32_t id)
     p->status = P_RETIRED;
     p->countdown = 1;
     p->timers.first = GO_NEVER;
+    p->run_ns = 10 * GO_MICROSECOND; /* until measured: wake for any */
     return p;
 }
 

@@ -48,14 +48,9 @@ runq_put_next(struct go_p *p, struct go_g *g)
 {
     struct go_g *old = SWAP(&p->runnext, g, SEQ_CST);
 
-    if (old != NULL) {
+    if (old != NULL)
         runq_put(p, old);
-        sched_wake();
-    } else if (LOAD(&p->head, RELAXED) != p->tail) {
-        sched_wake();
-    } else {
-        sched_wake_next(p);
-    }
+    sched_wake_local(p);
 }
 
 /* Take from the head, NULL if empty. Owner only. */

@@ -68,9 +68,10 @@ struct go_p {
     uint32_t slice;      /* atomic: counts time slices; runnext inherits its slice */
     uint32_t calls;      /* atomic: counts blocking regions */
     uint32_t take_slice; /* atomic: slice + 1 that sysmon wants ended; 0 none */
+    uint32_t skipped; /* atomic: a wake-up was found not worth it since sysmon looked */
+    int64_t run_ns;   /* atomic: how long a goroutine ran lately; sysmon writes */
 
     /* Owner only. */
-    uint32_t wake_skip;  /* wake-ups for runnext still to be skipped */
     uint32_t countdown;  /* picks until the next look at the global queue */
     struct go_g *gfree;  /* dead records */
     struct go_g *gspare; /* a full batch of them, or NULL */
@@ -81,8 +82,9 @@ struct go_p {
     struct p_counters count; /* BUMPed by the owner, read by go_stats */
 
     /* sysmon only. */
-    uint32_t seen_slice, seen_calls;
-    int64_t seen_switches;
+    uint32_t seen_slice, seen_calls, seen_run_calls;
+    int64_t seen_run_at;
+    int64_t seen_switches, seen_switches_at;
     int64_t seen_slice_at, seen_calls_at;
 
     /* The run queue: see runq.h. */
@@ -103,7 +105,6 @@ struct sched {
     int64_t
         poll_until; /* atomic: when the sleeping poller wakes; GO_NEVER + nobody: see find.c */
     uint32_t polling;     /* atomic: an M sleeps in rt_poll */
-    uint32_t wake_vain;   /* atomic: see sched_wake_next() */
     uint32_t sysmon_naps; /* atomic: sysmon sleeps longer than its shortest */
     int64_t coarse;       /* atomic: go_now() some time ago, for dumps */
 
@@ -157,6 +158,7 @@ void m_start(struct go_p *p, bool spinning); /* an M for p, asleep or new */
 void m_stop(struct go_m *m);                 /* sleep until handed a P */
 void m_wake(struct go_m *m, struct go_p *p);
 void sched_wake_slow(void);
+void sched_wake_if_worth(struct go_p *p);
 void p_hand_off(struct go_p *p); /* p has no M: find it one or idle it */
 struct go_m *rt_m_init(struct go_m *m);
 
@@ -215,23 +217,14 @@ sched_wake(void)
         sched_wake_slow();
 }
 
-/* Work was queued in runnext, and there is no other: most likely this P will run it within
- * a moment, because the goroutine that queued it is about to park (ping-pong, hand-off), and
- * an M woken for it would find nothing. Each such vain wake-up doubles the number of the
- * next ones to be skipped (wake_vain), each steal that succeeds clears it. While any are
- * skipped sysmon looks every 50 us for a P that sits on its runnext (sysmon.c). */
+/* Work was queued on p, by its owner. As sched_wake(), but only if p has enough of it to be
+ * worth the price of waking a thread. */
 static inline void
-sched_wake_next(struct go_p *p)
+sched_wake_local(struct go_p *p)
 {
-    if (LIKELY(LOAD(&sched.npidle, SEQ_CST) == 0) ||
-        LOAD(&sched.nmspinning, SEQ_CST) != 0)
-        return;
-    if (p->wake_skip > 0) {
-        p->wake_skip--;
-        return;
-    }
-    p->wake_skip = LOAD(&sched.wake_vain, RELAXED);
-    sched_wake_slow();
+    if (UNLIKELY(LOAD(&sched.npidle, SEQ_CST) != 0) &&
+        LOAD(&sched.nmspinning, SEQ_CST) == 0)
+        sched_wake_if_worth(p);
 }
 
 static inline int64_t

@@ -17,11 +17,11 @@
 
 #define NAP_MIN     20000 /* ns */
 #define NAP_MAX     10000000
-#define IDLE_ROUNDS 50                    /* at NAP_MIN before backing off */
-#define SLICE       (10 * GO_MILLISECOND) /* a goroutine's turn */
-#define GRACE       (GO_MILLISECOND)      /* from the flag to the signal */
-#define POLL_LAG    (10 * GO_MILLISECOND) /* busy Ps do not poll */
-#define SKIP_NAP    50000                 /* wake-ups are being skipped */
+#define IDLE_ROUNDS 50                     /* at NAP_MIN before backing off */
+#define SLICE       (10 * GO_MILLISECOND)  /* a goroutine's turn */
+#define GRACE       (GO_MILLISECOND)       /* from the flag to the signal */
+#define POLL_LAG    (10 * GO_MILLISECOND)  /* busy Ps do not poll */
+#define SKIP_NAP    (100 * GO_MICROSECOND) /* wake-ups are being skipped */
 #define SCAVENGE    (100 * GO_MILLISECOND)
 
 void
@@ -92,13 +92,19 @@ retake_blocked(struct go_p *p, int64_t now)
     return true;
 }
 
-/* p runs a goroutine. Flag it when its slice is over; signal it when the flag went unseen. */
+/* p runs a goroutine. Flag it when its slice is over; signal it when the flag went unseen,
+ * unless it has been in blocking regions meanwhile: then it will see the flag, and its
+ * system calls are spared the EINTR. */
 static bool
 retake_running(struct go_p *p, int64_t now)
 {
-    uint32_t slice = LOAD(&p->slice, RELAXED);
+    uint32_t slice = LOAD(&p->slice, RELAXED), calls = LOAD(&p->calls, RELAXED);
     struct go_m *m;
 
+    if (calls != p->seen_run_calls || slice != p->seen_slice) {
+        p->seen_run_calls = calls;
+        p->seen_run_at = now;
+    }
     if (slice != p->seen_slice) {
         p->seen_slice = slice;
         p->seen_slice_at = now;
@@ -110,7 +116,7 @@ retake_running(struct go_p *p, int64_t now)
     if (m == NULL)
         return false;
     STORE(m->preempt, 1, RELAXED);
-    if (now - p->seen_slice_at < SLICE + GRACE)
+    if (now - p->seen_run_at < SLICE + GRACE)
         return true;
     STORE(&p->take_slice, slice + 1, RELAXED);
     rt_signal_m(m);
@@ -175,25 +181,38 @@ poll_for_them(int64_t now, int64_t *last)
     sched_wake();
 }
 
-/* Wake-ups for a runnext are skipped at times (sched_wake_next). Make up for it where a P
- * has not switched since the last look. True while they may be. */
+/* Measure how long goroutines run on each P, and make up for wake-ups that were found not
+ * worth it (sched_wake_if_worth) where a P has not switched since the last look. True while
+ * there are such. */
 static bool
-wake_for_skipped(void)
+look_at_runs(int64_t now)
 {
     uint32_t n = LOAD(&sched.nallp, ACQUIRE);
+    bool skipping = false;
 
-    if (LOAD(&sched.npidle, RELAXED) == 0 || LOAD(&sched.wake_vain, RELAXED) == 0)
-        return false;
     for (uint32_t i = 0; i < n; i++) {
         struct go_p *p = sched.allp[i];
         int64_t switches = LOAD(&p->count.switches, RELAXED);
+        int64_t runs = switches - p->seen_switches, span = now - p->seen_switches_at;
+        bool idle = LOAD(&p->status, RELAXED) == P_IDLE;
 
-        if (switches == p->seen_switches && LOAD(&p->status, RELAXED) != P_IDLE &&
-            !runq_empty(p))
-            sched_wake();
-        p->seen_switches = switches;
+        if (LOAD(&p->skipped, RELAXED)) {
+            STORE(&p->skipped, 0, RELAXED);
+            skipping = true;
+        }
+        if (runs > 0 || idle) {
+            if (!idle)
+                STORE(&p->run_ns, span / runs, RELAXED);
+            p->seen_switches = switches;
+            p->seen_switches_at = now;
+        } else {
+            if (span > LOAD(&p->run_ns, RELAXED))
+                STORE(&p->run_ns, span, RELAXED);
+            if (!runq_empty(p))
+                sched_wake();
+        }
     }
-    return true;
+    return skipping;
 }
 
 static void *
@@ -226,12 +245,12 @@ sysmon_main(void *arg)
             nap = nap * 2 < NAP_MAX ? nap * 2 : NAP_MAX;
         }
         poll_for_them(now, &polled);
-        skipping = wake_for_skipped();
+        skipping = look_at_runs(now);
         if (now - scavenged >= SCAVENGE) {
             scavenged = now;
             more = stack_scavenge(now);
         }
-        STORE(&sched.sysmon_naps, nap > NAP_MIN, SEQ_CST);
+        STORE(&sched.sysmon_naps, nap > SKIP_NAP && !skipping, SEQ_CST);
         /* All idle: only a kick, or memory still to be returned, gets us up. Whoever takes
          * a P off the idle list kicks if it sees sysmon_asleep; seq_cst on both sides: one
          * of us sees the other. */

@@ -16,6 +16,12 @@
 #include "runtime/sched/runq.h"
 #include "runtime/sched/switch.h"
 
+/* In ns. Moving a goroutine that runs for less than the cache misses of moving it pays only
+ * where so many are queued that the last would wait for long. */
+#define WAKE_COST      10000
+#define WAKE_COST_TINY 100000
+#define MOVE_COST      300
+
 _Thread_local struct go_m *go_m_ __attribute__((tls_model("initial-exec")));
 _Thread_local volatile unsigned char go_preempt_flag_
     __attribute__((tls_model("initial-exec")));
@@ -201,6 +207,29 @@ m_start(struct go_p *p, bool spinning)
     }
     p_idle_put_locked(p);
     go_lck_unlock(&sched.lock);
+}
+
+/* Waking a thread costs the waker a system call and the woken some microseconds until it
+ * has found and moved the work. Where goroutines run for some ten nanoseconds, which is what
+ * a channel operation takes, p is through with all it has by then, and goroutines that talk
+ * to each other end up on two processors. So weigh what is queued against that price, by
+ * how long goroutines ran lately. If it turns out wrong, because the next one runs for
+ * long, sysmon notices within 100 us. docs/decisions/0004. */
+void
+sched_wake_if_worth(struct go_p *p)
+{
+    int64_t queued = (int64_t)runq_len(p) + 1 + LOAD(&sched.gq_n, RELAXED);
+    int64_t each = LOAD(&p->run_ns, RELAXED);
+
+    if (queued * each >= (each < MOVE_COST ? WAKE_COST_TINY : WAKE_COST)) {
+        sched_wake_slow();
+        return;
+    }
+    if (LOAD(&p->skipped, RELAXED) == 0) {
+        STORE(&p->skipped, 1, RELAXED);
+        if (LOAD(&sched.sysmon_naps, RELAXED))
+            rt_sysmon_kick();
+    }
 }
 
 /* sched_wake(), past the cheap questions. */
