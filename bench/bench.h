@@ -37,8 +37,12 @@ void bench_report_each(const char *row, int64_t start, long n);
 /* Resident bytes of this process. */
 int64_t bench_rss(void);
 
-/* Bytes the whole machine could still give to programs, kernel memory taken into account. */
+/* Bytes the whole machine could still give to programs. */
 int64_t bench_available(void);
+
+/* Bytes in use on the whole machine by what programs allocate and by what the kernel keeps
+ * for them: tasks, stacks, page tables. File caches, which come and go, are left out. */
+int64_t bench_in_use(void);
 
 /* What cannot go on is no measurement. */
 _Noreturn void bench_fail(const char *what, int err);

@@ -51,22 +51,44 @@ bench_rss(void)
     return (int64_t)resident * sysconf(_SC_PAGESIZE);
 }
 
-int64_t
-bench_available(void)
+/* The sum of the named lines of /proc/meminfo. */
+static int64_t
+meminfo(const char *const names[], size_t n)
 {
     FILE *f = fopen("/proc/meminfo", "re");
     char line[128];
-    long kib = -1;
+    size_t found = 0;
+    int64_t kib = 0;
 
     if (f == NULL)
         bench_fail("/proc/meminfo", errno);
-    while (kib < 0 && fgets(line, sizeof(line), f) != NULL)
-        if (strncmp(line, "MemAvailable:", 13) == 0)
-            kib = strtol(line + 13, NULL, 10);
+    while (fgets(line, sizeof(line), f) != NULL)
+        for (size_t i = 0; i < n; i++)
+            if (strncmp(line, names[i], strlen(names[i])) == 0) {
+                kib += strtol(line + strlen(names[i]), NULL, 10);
+                found++;
+            }
     fclose(f);
-    if (kib < 0)
+    if (found != n)
         bench_fail("/proc/meminfo", EIO);
-    return (int64_t)kib * 1024;
+    return kib * 1024;
+}
+
+int64_t
+bench_available(void)
+{
+    static const char *const names[] = {"MemAvailable:"};
+
+    return meminfo(names, 1);
+}
+
+int64_t
+bench_in_use(void)
+{
+    static const char *const names[] = {
+        "AnonPages:", "SUnreclaim:", "KernelStack:", "PageTables:"};
+
+    return meminfo(names, 4);
 }
 
 _Noreturn void

@@ -2,7 +2,7 @@
  * Process, thread and goroutine side by side: creation (start one, wait for its end),
  * switch (hand the turn to another on the same CPU), memory each, and how many at once.
  *
- * Memory is what the machine has left before and after, so the kernel's share counts.
+ * Memory is what the machine uses before and after, so the kernel's share counts.
  * The number at once is what was reached: it ends at a limit of the system, at the bound n,
  * or when a quarter of the memory is left.
  */
@@ -204,13 +204,30 @@ wait_ready(const struct crowd *c, long n)
     }
 }
 
+/* What is in use once the kernel has cleared away what ended before us: it frees page tables
+ * and stacks later. */
+static int64_t
+settled(void)
+{
+    int64_t now = bench_in_use(), before;
+
+    for (int tries = 0; tries < 50; tries++) {
+        before = now;
+        usleep(200000);
+        now = bench_in_use();
+        if (now > before - 1000000 && now < before + 1000000)
+            break;
+    }
+    return now;
+}
+
 static void
 crowd_report(const char *kind, long n, int64_t before)
 {
     char row[32];
 
     snprintf(row, sizeof(row), "memory_%s", kind);
-    bench_report(row, (double)(before - bench_available()) / 1024 / (double)n, "KiB");
+    bench_report(row, (double)(bench_in_use() - before) / 1024 / (double)n, "KiB");
     snprintf(row, sizeof(row), "at_once_%s", kind);
     bench_report(row, (double)n, "");
 }
@@ -232,7 +249,7 @@ crowd_of_processes(long n, int param)
 
     (void)param;
     crowd_open(&c);
-    before = bench_available();
+    before = settled();
     while (there < n && bench_available() > c.least_available) {
         pid_t pid = fork();
 
@@ -264,7 +281,7 @@ crowd_of_threads(long n, int param)
     if (threads == NULL)
         bench_fail("memory", ENOMEM);
     crowd_open(&c);
-    before = bench_available();
+    before = settled();
     while (there < n && bench_available() > c.least_available &&
            pthread_create(&threads[there], NULL, thread_attend, &c) == 0) {
         wait_ready(&c, 1);
@@ -289,7 +306,7 @@ crowd_of_goroutines(long n, int param)
 {
     struct go_chan *ready = go_chan_new(0, 0), *gate = go_chan_new(0, 0);
     struct go_wg wg = GO_WG_INIT;
-    int64_t before = bench_available(), least = before / 4;
+    int64_t before = settled(), least = bench_available() / 4;
     long there = 0;
 
     (void)param;
