@@ -182,7 +182,9 @@ enqueue_all(struct go_case *v, uint32_t used, struct go_g *g)
     }
 }
 
-/* Take the losers out; the winner, or -ETIMEDOUT. All locked. */
+/* Take the losers out; the winner, or -ETIMEDOUT. Nothing is locked: the case was decided
+ * when select_won was claimed, so `won` stands still, and each loser needs its own channel's
+ * lock only. */
 static int
 dequeue_all(struct go_case *v, uint32_t used)
 {
@@ -192,10 +194,14 @@ dequeue_all(struct go_case *v, uint32_t used)
         struct go_case *s = &v[v[k].lock_order_];
         struct go_waiter *w = waiter_of(s);
 
-        if (w->won)
+        if (w->won) { /* whoever claimed it took it out */
             won = v[k].lock_order_;
-        else if (w->queue != NULL)
+            continue;
+        }
+        go_lck_lock(&s->chan->lock, GO_LCK_CHAN);
+        if (w->queue != NULL)
             waitq_remove(w->queue, w);
+        go_lck_unlock(&s->chan->lock);
     }
     return won;
 }
@@ -219,9 +225,7 @@ wait_for_one(struct go_case *v, uint32_t used, int64_t deadline)
     if (deadline != GO_NEVER)
         rt_timer_stop_sync(&d.timer);
 
-    lock_all(v, used);
     won = dequeue_all(v, used);
-    unlock_all(v, used);
     if (won < 0)
         return won;
     w = waiter_of(&v[won]);
