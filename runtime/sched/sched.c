@@ -17,8 +17,26 @@
 #include "runtime/sync/wg.h"
 
 #define GLOBAL_EVERY 61 /* picks between looks at the global queue: as Go */
+#define POLL_EVERY   8  /* of those between looks at the netpoller */
 
 struct sched sched = {.poll_until = GO_NEVER, .max_threads = 10000};
+
+/* A P that never runs out of work looks at the netpoller all the same, rarely: it is a
+ * system call. sysmon does so too, every 10 ms. */
+static void
+poll_busy(struct go_p *p)
+{
+    struct go_g *list = NULL, *g;
+
+    if (LOAD(&rt_poll_waiters, RELAXED) == 0 || LOAD(&sched.polling, RELAXED) ||
+        rt_poll(0, &list) == 0)
+        return;
+    while ((g = list) != NULL) {
+        list = g->next;
+        runq_put(p, g);
+    }
+    sched_wake_local(p);
+}
 
 /* The rarer duties of a pick: timers, the global queue, a slice that is over; all of it in
  * deterministic mode. NULL: go on with the local queue. */
@@ -53,6 +71,10 @@ sched_pick_slow(struct go_m *m, struct go_p *p)
             STORE(&sched.broke_at, now, RELAXED);
             rt_poll_break();
         }
+    }
+    if (due && ++p->polls_due >= POLL_EVERY) {
+        p->polls_due = 0;
+        poll_busy(p);
     }
     if (UNLIKELY(rt_seeded)) {
         p->countdown = 1; /* every pick comes here */

@@ -72,6 +72,7 @@ struct go_p {
     int64_t run_ns;   /* atomic: how long a goroutine ran lately; sysmon writes */
 
     /* Owner only. */
+    uint32_t polls_due;  /* looks at the global queue since the last at the netpoller */
     uint32_t countdown;  /* picks until the next look at the global queue */
     struct go_g *gfree;  /* dead records */
     struct go_g *gspare; /* a full batch of them, or NULL */
