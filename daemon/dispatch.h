@@ -1,0 +1,97 @@
+/*
+ * Dispatch: from queued in the store to running in a goroutine.
+ *
+ * One goroutine claims jobs, as many at once as the limits leave room for, and starts a
+ * goroutine for each (task.h). The backlog stays in the store. While the writer is busy
+ * with one commit, ended jobs and free room gather, and the next commit records the ends
+ * and claims their successors together: the busier, the cheaper.
+ *
+ * Order      priority over all lanes (queue x kind); lanes of equal priority in turn; within
+ *            a lane as claim.h says.
+ * Limits     limits.running, one for each kind, and each queue's running, rate, burst and
+ *            pause. Suspects (running in two crashes) run one at a time.
+ * Context    dispatch_tell(): the writer's goroutine. The rest: goroutines.
+ */
+#ifndef GOJOBD_DAEMON_DISPATCH_H
+#define GOJOBD_DAEMON_DISPATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/daemon.h"
+#include "daemon/store/events.h"
+#include "daemon/store/store.h"
+
+struct dispatch;
+struct task;
+
+/* Why a running job is told to stop. */
+enum stop_why {
+    STOP_NOT,
+    STOP_CLIENT,   /* someone cancelled it */
+    STOP_BATCH,    /* its batch was cancelled, by someone or by fail_fast */
+    STOP_DEADLINE, /* its batch's deadline passed */
+    STOP_DRAIN,    /* the daemon stops: queue it again */
+};
+
+int dispatch_new(struct daemon *d, struct dispatch **ret);
+void dispatch_start(struct dispatch *dp);
+void dispatch_free(struct dispatch *dp); /* after dispatch_drain(); NULL is fine */
+
+/* The limits may have changed. */
+void dispatch_reload(struct dispatch *dp);
+
+/* What a commit changed. */
+void dispatch_tell(struct dispatch *dp, struct event_cursor events);
+
+/* Jobs may have become claimable for a reason that makes no event (a queue resumed). */
+void dispatch_poke(struct dispatch *dp);
+
+/* Tell a running job, or all of a batch, to stop. Those being claimed just now are told as
+ * soon as they run. */
+void dispatch_stop_job(struct dispatch *dp, int64_t id, enum stop_why why);
+void dispatch_stop_batch(struct dispatch *dp, int64_t batch, enum stop_why why);
+
+/* Start no more jobs. PARKS until those that run have ended; from deadline on they are told
+ * to stop, and given a little time to do so. True if all have ended. */
+bool dispatch_drain(struct dispatch *dp, int64_t deadline);
+
+/* Make a drain under way tell the jobs to stop now. */
+void dispatch_hurry(struct dispatch *dp);
+
+/* A running job seen from outside. */
+struct dispatch_look {
+    int64_t job, batch, lane, attempt;
+    int64_t goroutine; /* 0: not started yet */
+    int64_t since;     /* go_now() when it began */
+    uint64_t done, total;
+    int unit; /* PbProgress__Unit */
+};
+
+/* True and *ret if that job runs. */
+bool dispatch_look(struct dispatch *dp, int64_t id, struct dispatch_look *ret);
+
+/* Up to max running jobs with ids above after, in order: their number. */
+size_t dispatch_list(struct dispatch *dp, int64_t after, size_t max, struct dispatch_look *ret);
+
+struct dispatch_counts {
+    int64_t running;
+    struct {
+        int64_t running, succeeded, failed; /* ended since the start */
+        int64_t limit;
+    } kind[STORE_KIND_MAX + 1];
+};
+void dispatch_counts(struct dispatch *dp, struct dispatch_counts *ret);
+int64_t dispatch_queue_running(struct dispatch *dp, int64_t queue);
+
+/* --- for task.c --- */
+
+/* The job's goroutine is done with it: its room is free, its finish is on its way. */
+void dispatch_ended(struct dispatch *dp, struct task *t, bool succeeded);
+
+/* The finish is recorded, or never will be. Frees t. */
+void dispatch_finished(struct dispatch *dp, struct task *t);
+
+struct daemon *dispatch_daemon(struct dispatch *dp);
+
+#endif

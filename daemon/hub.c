@@ -1,0 +1,173 @@
+#include "daemon/hub.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "runtime/base/atomic.h"
+#include "runtime/go.h"
+
+#define BUCKETS 1024 /* a power of two */
+
+struct hub {
+    struct go_mutex mu;
+    struct hub_waiter *buckets[BUCKETS]; /* guarded by mu: by batch; 0 stands for all */
+    bool closed;                         /* guarded by mu */
+    int64_t n;                           /* atomic, written under mu */
+    int64_t next_seq;                    /* atomic, the writer's goroutine writes */
+};
+
+int
+hub_new(struct hub **ret)
+{
+    struct hub *hub = calloc(1, sizeof(*hub));
+
+    if (hub == NULL)
+        return -ENOMEM;
+    *ret = hub;
+    return 0;
+}
+
+void
+hub_free(struct hub *hub)
+{
+    free(hub);
+}
+
+static struct hub_waiter **
+bucket(struct hub *hub, int64_t batch)
+{
+    return &hub->buckets[((uint64_t)batch * 0x9e3779b97f4a7c15u) >> 54 & (BUCKETS - 1)];
+}
+
+void
+hub_enter(struct hub *hub, struct hub_waiter *w, int64_t batch, unsigned what)
+{
+    struct hub_waiter **head = bucket(hub, batch);
+
+    *w = (struct hub_waiter){.batch_ = batch, .what_ = what};
+    go_sem_init(&w->sem_, 0);
+    go_mutex_lock(&hub->mu);
+    w->next_ = *head;
+    w->link_ = head;
+    if (*head != NULL)
+        (*head)->link_ = &w->next_;
+    *head = w;
+    STORE(&hub->n, hub->n + 1, RELAXED);
+    go_mutex_unlock(&hub->mu);
+}
+
+void
+hub_leave(struct hub *hub, struct hub_waiter *w)
+{
+    go_mutex_lock(&hub->mu);
+    *w->link_ = w->next_;
+    if (w->next_ != NULL)
+        w->next_->link_ = w->link_;
+    STORE(&hub->n, hub->n - 1, RELAXED);
+    go_mutex_unlock(&hub->mu);
+}
+
+/* mu is held. */
+static void
+wake_locked(struct hub_waiter *w)
+{
+    if (w->woken_)
+        return;
+    w->woken_ = true;
+    go_sem_release(&w->sem_, 1);
+}
+
+int
+hub_wait(struct hub *hub, struct hub_waiter *w, int64_t deadline, struct go_ctx *ctx)
+{
+    struct go_ctx *until;
+    bool closed;
+    int r;
+
+    go_mutex_lock(&hub->mu);
+    closed = hub->closed;
+    go_mutex_unlock(&hub->mu);
+    if (closed)
+        return -ESHUTDOWN;
+    until = go_ctx_with_deadline(ctx, deadline);
+    if (until == NULL)
+        return -ENOMEM;
+    r = go_sem_acquire_ctx(&w->sem_, 1, until);
+    go_ctx_unref(until);
+    go_mutex_lock(&hub->mu);
+    if (r == 0)
+        w->woken_ = false;
+    if (hub->closed)
+        r = -ESHUTDOWN;
+    go_mutex_unlock(&hub->mu);
+    return r;
+}
+
+static void
+wake_batch_locked(struct hub *hub, int64_t batch, unsigned what)
+{
+    for (struct hub_waiter *w = *bucket(hub, batch); w != NULL; w = w->next_)
+        if (w->batch_ == batch && (w->what_ & what))
+            wake_locked(w);
+}
+
+static unsigned
+what_of(const struct store_event *ev)
+{
+    if (ev->type == EVENT_STATE && store_state_final(ev->state))
+        return HUB_ANY | HUB_FINISHES;
+    if (ev->type == EVENT_BATCH_END || ev->type == EVENT_BATCH_STOP)
+        return HUB_ANY | HUB_ENDS;
+    return HUB_ANY;
+}
+
+void
+hub_tell(struct hub *hub, struct event_cursor events)
+{
+    struct store_event ev;
+    int64_t batch = 0, last = 0;
+    unsigned what = 0;
+
+    /* The events of one batch mostly stand together: one look-up for each run of them. */
+    go_mutex_lock(&hub->mu);
+    while (event_next(&events, &ev) > 0) {
+        last = ev.seq;
+        if (ev.batch != batch) {
+            if (batch != 0)
+                wake_batch_locked(hub, batch, what);
+            batch = ev.batch;
+            what = 0;
+        }
+        what |= what_of(&ev);
+    }
+    if (batch != 0)
+        wake_batch_locked(hub, batch, what);
+    if (last != 0) {
+        wake_batch_locked(hub, 0, HUB_ANY);
+        STORE(&hub->next_seq, last + 1, RELAXED);
+    }
+    go_mutex_unlock(&hub->mu);
+}
+
+void
+hub_close(struct hub *hub)
+{
+    go_mutex_lock(&hub->mu);
+    hub->closed = true;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct hub_waiter *w = hub->buckets[i]; w != NULL; w = w->next_)
+            wake_locked(w);
+    go_mutex_unlock(&hub->mu);
+}
+
+int64_t
+hub_waiters(const struct hub *hub)
+{
+    return LOAD(&hub->n, RELAXED);
+}
+
+int64_t
+hub_next_seq(const struct hub *hub)
+{
+    return LOAD(&hub->next_seq, RELAXED);
+}

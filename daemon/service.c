@@ -1,0 +1,284 @@
+#include "daemon/service.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+#include "daemon/dispatch.h"
+#include "daemon/hub.h"
+#include "daemon/log.h"
+#include "daemon/rpc.h"
+#include "daemon/store/pool.h"
+#include "daemon/store/writer.h"
+#include "runtime/base/atomic.h"
+#include "runtime/go.h"
+
+enum { READERS = 8 };
+
+struct service {
+    struct daemon d;
+    struct service_opts o;
+    int signals; /* signalfd */
+    char db_path[4096];
+};
+
+int64_t
+daemon_now_ms(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+struct job_env *
+daemon_env(struct daemon *d)
+{
+    struct job_env *env;
+
+    go_mutex_lock(&d->env_mu);
+    env = job_env_ref(d->env);
+    go_mutex_unlock(&d->env_mu);
+    return env;
+}
+
+/* --- the store --------------------------------------------------------------------------- */
+
+/* Makes path and what is missing above it. */
+static int
+make_directories(char *path)
+{
+    for (char *p = path + 1;; p++) {
+        char was = *p;
+
+        if (was != '/' && was != '\0')
+            continue;
+        *p = '\0';
+        if (mkdir(path, 0750) < 0 && errno != EEXIST) {
+            int r = -errno;
+
+            *p = was;
+            return r;
+        }
+        *p = was;
+        if (was == '\0')
+            return 0;
+    }
+}
+
+static void
+on_events(void *arg, struct event_cursor *events, int64_t count)
+{
+    struct service *s = arg;
+
+    (void)count;
+    hub_tell(s->d.hub, *events);
+    dispatch_tell(s->d.dispatch, *events);
+}
+
+static void
+on_failed(void *arg, const char *why)
+{
+    (void)arg;
+    log_error("the store has failed and takes no more changes until the daemon is started "
+              "again: %s",
+              why);
+}
+
+static struct store_keep
+keep_of(const struct config *cfg)
+{
+    return (struct store_keep){
+        .age_ms = cfg->retention.age / GO_MILLISECOND,
+        .count = cfg->retention.count > 0 ? cfg->retention.count : -1,
+        .event_age_ms = cfg->retention.events / GO_MILLISECOND,
+        .request_age_ms = 24 * 3600 * 1000,
+    };
+}
+
+static int
+open_store(struct service *s, const struct config *cfg)
+{
+    struct store_opts o = {
+        .path = s->db_path,
+        .cache_kib = cfg->store.cache / 1024,
+        .wal_pages = cfg->store.wal / 4096,
+    };
+    struct store_recovery rec;
+    char err[512] = "";
+    char *dir = strdup(cfg->state_dir);
+    int r = dir == NULL ? -ENOMEM : GO_BLOCKING(make_directories(dir));
+
+    free(dir);
+    if (r < 0) {
+        log_error("cannot make state_dir %s: %s", cfg->state_dir, strerror(-r));
+        return r;
+    }
+    (void)snprintf(s->db_path, sizeof(s->db_path), "%s/gojobd.db", cfg->state_dir);
+    r = GO_BLOCKING(store_open(&o, daemon_now_ms(), &s->d.store, err, sizeof(err)));
+    if (r < 0) {
+        log_error("%s", err);
+        return r;
+    }
+    s->d.epoch = store_epoch(s->d.store);
+    rec = store_recovered(s->d.store);
+    if (rec.requeued + rec.poisoned + rec.cancelled > 0)
+        log_notice("the last run of the daemon ended with jobs running: %lld queued again, "
+                   "%lld dead, %lld cancelled",
+                   (long long)rec.requeued, (long long)rec.poisoned, (long long)rec.cancelled);
+    r = GO_BLOCKING(store_pool_open(s->db_path, READERS, &s->d.readers, err, sizeof(err)));
+    if (r < 0)
+        log_error("%s", err);
+    return r;
+}
+
+/* --- up and down ------------------------------------------------------------------------- */
+
+static int
+start(struct service *s, const struct config *cfg)
+{
+    struct store_writer_opts wo = {
+        .keep = keep_of(cfg), .on_events = on_events, .on_failed = on_failed, .arg = s};
+    char err[512] = "";
+    int r;
+
+    r = open_store(s, cfg);
+    if (r < 0)
+        return r;
+    r = hub_new(&s->d.hub);
+    if (r == 0)
+        r = dispatch_new(&s->d, &s->d.dispatch);
+    if (r == 0)
+        r = store_writer_start(s->d.store, &wo, &s->d.writer);
+    if (r < 0) {
+        log_error("cannot start: %s", strerror(-r));
+        return r;
+    }
+    r = rpc_start(&s->d, cfg, &s->d.rpc, err, sizeof(err));
+    if (r < 0) {
+        log_error("%s", err);
+        return r;
+    }
+    dispatch_start(s->d.dispatch);
+    return 0;
+}
+
+/* In the order of what depends on what: jobs, waiters, calls, the store. */
+static void
+stop(struct service *s)
+{
+    bool all = true;
+
+    if (s->d.dispatch != NULL && s->d.writer != NULL) {
+        struct job_env *env = daemon_env(&s->d);
+        int64_t timeout = job_env_config(env)->drain_timeout;
+
+        job_env_unref(env);
+        all = dispatch_drain(s->d.dispatch, go_deadline(timeout));
+    }
+    if (s->d.hub != NULL)
+        hub_close(s->d.hub);
+    rpc_stop(s->d.rpc);
+    if (!all) {
+        log_error("some jobs do not stop; they are queued again at the next start");
+        _exit(1);
+    }
+    store_writer_stop(s->d.writer);
+    store_pool_close(s->d.readers);
+    GO_BLOCKING((store_close(s->d.store), 0));
+    dispatch_free(s->d.dispatch);
+    hub_free(s->d.hub);
+    job_env_unref(s->d.env);
+}
+
+/* --- signals ----------------------------------------------------------------------------- */
+
+static sigset_t
+signal_set(void)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    return set;
+}
+
+void
+service_block_signals(void)
+{
+    sigset_t set = signal_set();
+
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* The next signal. PARKS. */
+static int
+next_signal(struct service *s)
+{
+    struct signalfd_siginfo info;
+    ssize_t n = go_fd_read(s->signals, &info, sizeof(info), GO_NEVER);
+
+    return n == (ssize_t)sizeof(info) ? (int)info.ssi_signo : SIGTERM;
+}
+
+static void
+hurry(struct service *s)
+{
+    for (;;)
+        if (next_signal(s) != SIGHUP) {
+            log_notice("told to stop again: interrupting the running jobs");
+            dispatch_hurry(s->d.dispatch);
+        }
+}
+
+static void
+serve(struct service *s)
+{
+    for (;;) {
+        int sig = next_signal(s);
+
+        if (sig == SIGHUP)
+            continue;
+        log_notice("stopping");
+        STORE(&s->d.draining, true, RELAXED);
+        (void)go(hurry, s);
+        return;
+    }
+}
+
+int
+service_run(struct config *cfg, const struct service_opts *o)
+{
+    static struct service s; /* its hurry() outlives this call */
+    sigset_t set = signal_set();
+    int r;
+
+    s.o = *o;
+    s.d.config_path = o->config_path;
+    s.d.started = go_now();
+    s.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    r = s.signals < 0 ? -errno : job_env_new(cfg, &s.d.env);
+    if (r < 0) {
+        log_error("cannot start: %s", strerror(-r));
+        return 1;
+    }
+    r = start(&s, cfg);
+    if (r == 0) {
+        log_info("gojobd %s is ready", DAEMON_VERSION);
+        serve(&s);
+    }
+    stop(&s);
+    if (r == 0)
+        log_info("stopped");
+    return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,63 @@
+/*
+ * A task: one attempt of one job, from its claim to its finish.
+ *
+ *     claimed -> task_start -> goroutine: unpack, run, pack -> finish posted -> recorded
+ *
+ * Lifecycle  new -> start -> dispatch_ended() -> the writer answers -> free.
+ * Memory     the task, with a copy of the spec, lives until the finish is recorded; what the
+ *            run needs (stack, arena, context) is gone before.
+ */
+#ifndef GOJOBD_DAEMON_TASK_H
+#define GOJOBD_DAEMON_TASK_H
+
+#include <stdint.h>
+
+#include "daemon/dispatch.h"
+#include "daemon/store/claim.h"
+#include "daemon/store/finish.h"
+#include "daemon/store/writer.h"
+#include "jobs/kind.h"
+
+struct task {
+    /* Constant after new. */
+    struct dispatch *dp;
+    struct job_env *env; /* a reference */
+    struct store_claimed claim; /* claim.spec points to spec below */
+
+    /* Guarded by dispatch. */
+    struct task *hash_next, *prev, *next;
+    int64_t goroutine;
+    struct go_ctx *ctx; /* NULL before it began and after it ended */
+    struct job_run *run; /* on the goroutine's stack while it runs, for its progress */
+    int64_t since;
+
+    int stop; /* atomic: enum stop_why, written once */
+
+    /* The goroutine's, then the writer's. */
+    struct store_op op;
+    struct store_finish fin;
+    struct proto_buf packed;
+    char *error;
+
+    uint8_t spec[];
+};
+
+/* A copy of c. NULL: no memory. */
+struct task *task_new(struct dispatch *dp, struct job_env *env, const struct store_claimed *c);
+void task_free(struct task *t);
+
+/* Start its goroutine: its id, or -ENOMEM (then nothing was started). */
+int64_t task_start(struct task *t);
+
+/* Record the end of an attempt that never ran. */
+void task_give_up(struct task *t, enum store_outcome outcome, int code, const char *message);
+
+/* Dispatch's lock is held or t has not started: tell it to stop. */
+void task_stop(struct task *t, enum stop_why why);
+
+/* From its goroutine: registers what others may look at; then takes it back. */
+void dispatch_began(struct dispatch *dp, struct task *t, struct go_ctx *ctx,
+                    struct job_run *run);
+void dispatch_left(struct dispatch *dp, struct task *t);
+
+#endif
