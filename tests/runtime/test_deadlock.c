@@ -71,7 +71,7 @@ asleep_with_few_ps(int argc, char **argv)
 static int
 asleep_after_timers(int argc, char **argv)
 {
-    struct go_timer *t = go_timer_new(3600 * GO_SECOND);
+    struct go_timer *t = go_timer_new(30 * GO_MILLISECOND);
 
     (void)argc;
     (void)argv;
@@ -126,10 +126,12 @@ static int
 a_timer_is_pending(int argc, char **argv)
 {
     struct go_chan *c = go_after(30 * GO_MILLISECOND);
+    bool came = go_chan_recv(c, NULL);
 
     (void)argc;
     (void)argv;
-    return go_chan_recv(c, NULL) ? 7 : 1;
+    go_chan_unref(c);
+    return came ? 7 : 1;
 }
 
 static void
@@ -179,6 +181,7 @@ send_from_outside(void *arg)
     (void)nanosleep(&ts, NULL);
     go_chan_send(arg, NULL);
     go_chan_send(arg, NULL);
+    go_chan_unref(arg);
     return NULL;
 }
 
@@ -190,10 +193,13 @@ a_foreign_thread_may_come(int argc, char **argv)
 
     (void)argc;
     (void)argv;
-    CHECK_INT(pthread_create(&t, NULL, send_from_outside, c), 0);
-    CHECK_INT(GO_BLOCKING(pthread_detach(t)), 0);
+    CHECK_INT(pthread_create(&t, NULL, send_from_outside, go_chan_ref(c)),
+              0);
     go_sleep(10 * GO_MILLISECOND);
-    return go_chan_recv(c, NULL) ? 7 : 1;
+    CHECK(go_chan_recv(c, NULL));
+    CHECK_INT(GO_BLOCKING(pthread_join(t, NULL)), 0);
+    go_chan_unref(c);
+    return 7;
 }
 
 static int
@@ -230,6 +236,8 @@ relay(struct go_chan *in, struct go_chan *out, int n)
             (void)GO_BLOCKING(usleep(30));
         go_chan_send(out, NULL);
     }
+    go_chan_unref(in);
+    go_chan_unref(out);
 }
 
 static int
@@ -240,11 +248,13 @@ busy_all_the_time(int argc, char **argv)
 
     (void)argc;
     (void)argv;
-    CHECK(go(relay, a, b, n) > 0);
+    CHECK(go(relay, go_chan_ref(a), go_chan_ref(b), n) > 0);
     for (int i = 0; i < n; i++) {
         go_chan_send(a, NULL);
         (void)go_chan_recv(b, NULL);
     }
+    go_chan_unref(a);
+    go_chan_unref(b);
     return 7;
 }
 
