@@ -314,13 +314,26 @@ run_on_its_thread(struct go_m *m, struct go_g *g)
 }
 
 /* This thread's own goroutine stopped: nobody else runs here. Pass the P on and wait until
- * somebody brings one for it. */
+ * somebody brings one for it. What is next on the P may be tied to a thread, too, or be our
+ * own again: then the P goes straight there. */
 static void
 wait_for_own(struct go_m *m)
 {
-    struct go_p *p = p_release(m);
+    struct go_g *g = sched_pick(m, m->p);
+    struct go_p *p;
 
     ENSURE(m->next == NULL);
+    if (g != NULL && g->locked_m == m) {
+        m->next = g;
+        return;
+    }
+    if (g != NULL && g->locked_m != NULL) {
+        run_on_its_thread(m, g);
+        return;
+    }
+    if (g != NULL)
+        runq_put_next(m->p, g);
+    p = p_release(m);
     p_hand_off(p);
     m_stop(m);
 }
