@@ -154,19 +154,6 @@ GO_TEST(checkpoints_give_way)
 
 /* --- blocking calls -------------------------------------------------------------------------- */
 
-/* SA_RESTART does not cover sleeps: a signal sent just before may end one early. */
-static int
-nap(long ns)
-{
-    struct timespec left = {.tv_nsec = ns};
-    int r;
-
-    do
-        r = clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left);
-    while (r == EINTR);
-    return r;
-}
-
 static void
 read_undeclared(struct hog *h)
 {
@@ -180,7 +167,10 @@ read_undeclared(struct hog *h)
 static void
 nanosleep_undeclared(struct hog *h)
 {
-    CHECK_INT(nap(300000000), 0);
+    struct timespec left = {.tv_nsec = 300000000};
+
+    while (nanosleep(&left, &left) != 0) /* SA_RESTART does not cover sleeps */
+        CHECK_INT(go_errno_(), EINTR);
     go_wg_done(&h->wg);
 }
 
