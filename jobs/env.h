@@ -38,7 +38,7 @@ uint64_t job_env_id(const struct job_env *env);
 
 struct fetch_engine *job_env_fetch(const struct job_env *env);
 
-/* NULL when no database has that name. */
+/* NULL when no database has that name, or its URL no driver. */
 struct sql_pool *job_env_database(const struct job_env *env, const char *name);
 
 #endif

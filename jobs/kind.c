@@ -18,10 +18,7 @@
 #define RESULT_SPARE  65536
 
 static const struct job_kind *const kinds[] = {
-    &job_fetch,
-    &job_read,
-    &job_sum,
-    &job_timer,
+    &job_fetch, &job_read, &job_sum, &job_sql, &job_timer,
 };
 
 int
