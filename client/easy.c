@@ -1,0 +1,124 @@
+/*
+ * The calls most programs need, on goctl_call().
+ */
+#include <string.h>
+
+#include "client/conn.h"
+
+enum { WAIT_LIMIT = 1000 };
+
+/* A long wait is a row of shorter ones: the daemon bounds each, and the reply of one that
+ * got lost is asked for again soon. */
+#define ROUND_NS (30 * GOCTL_SECOND)
+#define GRACE_NS (30 * GOCTL_SECOND) /* for the answer, beyond what was asked */
+
+/* An answer of another kind would be read as what it is not. */
+static int
+expect(struct goctl_reply *reply, PbResponse__ReplyCase what, struct goctl_error *err)
+{
+    if (goctl_response(reply)->reply_case == what)
+        return 0;
+    goctl_reply_free(reply);
+    return goctl_fail(err, GOCTL_PROTOCOL, "gojobd sent a reply of another call");
+}
+
+int
+goctl_submit(struct goctl *c, PbJobSpec *const *jobs, size_t n, PbBatchSpec *options,
+             uint64_t *ret_batch, uint64_t *ret_ids, struct goctl_error *err)
+{
+    PbSubmit submit = PB_SUBMIT__INIT;
+    PbRequest req = PB_REQUEST__INIT;
+    struct goctl_reply *reply;
+    const PbSubmitReply *sr;
+    PbJobSpec **list;
+
+    memcpy(&list, &jobs, sizeof(list)); /* packing only reads it */
+    submit.jobs = list;
+    submit.n_jobs = n;
+    submit.options = options;
+    req.call_case = PB_REQUEST__CALL_SUBMIT;
+    req.submit = &submit;
+    if (goctl_call(c, &req, GOCTL_FOREVER, &reply, err) < 0 ||
+        expect(reply, PB_RESPONSE__REPLY_SUBMIT, err) < 0)
+        return -1;
+
+    sr = goctl_response(reply)->submit;
+    if (sr->n_ids != n) {
+        goctl_reply_free(reply);
+        return goctl_fail(err, GOCTL_PROTOCOL, "gojobd took another number of jobs");
+    }
+    if (ret_batch != NULL)
+        *ret_batch = sr->batch;
+    if (ret_ids != NULL && n > 0)
+        memcpy(ret_ids, sr->ids, n * sizeof(*ret_ids));
+    goctl_reply_free(reply);
+    return 0;
+}
+
+int
+goctl_wait_next(struct goctl *c, struct goctl_wait *w, int64_t timeout_ns,
+                struct goctl_reply **ret, struct goctl_error *err)
+{
+    PbDuration round = PB_DURATION__INIT;
+    PbWait wait = PB_WAIT__INIT;
+    PbRequest req = PB_REQUEST__INIT;
+    struct goctl_reply *reply;
+    const PbWaitReply *wr;
+
+    PB_SET(&round, ns, timeout_ns < ROUND_NS ? timeout_ns : ROUND_NS);
+    wait.timeout = &round;
+    if (w->job != 0) {
+        wait.what_case = PB_WAIT__WHAT_JOB;
+        wait.job = w->job;
+    } else if (w->batch_name != NULL) {
+        wait.what_case = PB_WAIT__WHAT_BATCH_NAME;
+        memcpy(&wait.batch_name, &w->batch_name, sizeof(wait.batch_name));
+    } else {
+        wait.what_case = PB_WAIT__WHAT_BATCH;
+        wait.batch = w->batch;
+    }
+    if (w->after != 0)
+        PB_SET(&wait, after, w->after);
+    PB_SET(&wait, limit, w->limit != 0 ? w->limit : WAIT_LIMIT);
+    PB_SET(&wait, jobs, w->jobs);
+    PB_SET(&wait, results, w->results);
+    req.call_case = PB_REQUEST__CALL_WAIT;
+    req.wait = &wait;
+    if (goctl_call(c, &req, round.ns + GRACE_NS + c->patience_ns, &reply, err) < 0 ||
+        expect(reply, PB_RESPONSE__REPLY_WAIT, err) < 0)
+        return -1;
+
+    wr = goctl_response(reply)->wait;
+    if (wr->has_next)
+        w->after = wr->next;
+    w->done = PB_GET(wr, done, false);
+    *ret = reply;
+    return 0;
+}
+
+int
+goctl_events_next(struct goctl *c, uint64_t *after, PbSelector *select,
+                  int64_t timeout_ns, struct goctl_reply **ret, struct goctl_error *err)
+{
+    PbDuration round = PB_DURATION__INIT;
+    PbEvents events = PB_EVENTS__INIT;
+    PbRequest req = PB_REQUEST__INIT;
+    struct goctl_reply *reply;
+    const PbEventsReply *er;
+
+    PB_SET(&round, ns, timeout_ns < ROUND_NS ? timeout_ns : ROUND_NS);
+    events.timeout = &round;
+    events.select = select;
+    PB_SET(&events, after, *after);
+    req.call_case = PB_REQUEST__CALL_EVENTS;
+    req.events = &events;
+    if (goctl_call(c, &req, round.ns + GRACE_NS + c->patience_ns, &reply, err) < 0 ||
+        expect(reply, PB_RESPONSE__REPLY_EVENTS, err) < 0)
+        return -1;
+
+    er = goctl_response(reply)->events;
+    if (er->has_next)
+        *after = er->next;
+    *ret = reply;
+    return 0;
+}

@@ -1,0 +1,26 @@
+/*
+ * Job specs from the command line.
+ */
+#ifndef GOJOBD_CLIENT_SPEC_H
+#define GOJOBD_CLIENT_SPEC_H
+
+#include "client/cli.h"
+
+/* What the options say for every job, where spec does not say it itself. Allocates from
+ * arena. False after a complaint. */
+bool spec_defaults(struct cli *cli, struct proto_arena *arena, PbJobSpec *spec);
+
+/* "fetch", "read", ...: one spec an argument, or one for all (sum of numbers, timer).
+ * Lives in the command's arena. subject names what it is about. False after a complaint. */
+struct spec_list {
+    PbJobSpec **specs;
+    char **subjects;
+    size_t n;
+};
+bool spec_fetch(struct cli *cli, struct spec_list *ret);
+bool spec_read(struct cli *cli, struct spec_list *ret);
+bool spec_sum(struct cli *cli, struct spec_list *ret);
+bool spec_sql(struct cli *cli, struct spec_list *ret);
+bool spec_timer(struct cli *cli, struct spec_list *ret);
+
+#endif
