@@ -15,6 +15,8 @@ static const struct {
     const struct sql_driver *driver;
 } drivers[] = {
     {"sqlite:", &sql_sqlite},
+    {"postgresql://", &sql_postgres},
+    {"postgres://", &sql_postgres},
 };
 
 static const struct sql_driver *

@@ -31,7 +31,7 @@ struct sql_driver {
     void (*close)(struct sql_conn *conn);
 };
 
-extern const struct sql_driver sql_sqlite;
+extern const struct sql_driver sql_sqlite, sql_postgres;
 
 struct sql_pool {
     int refs; /* atomic */
