@@ -83,7 +83,8 @@ bench(int argc, char **argv)
     fetch.url = argv[1];
     spec.kind_case = PB_JOB_SPEC__KIND_FETCH;
     spec.fetch = &fetch;
-    measure(&l, argc > 2 ? atoll(argv[2]) : 50000, argc > 3 ? atoll(argv[3]) : 64);
+    measure(&l, argc > 2 ? strtoll(argv[2], NULL, 10) : 50000,
+            argc > 3 ? strtoll(argv[3], NULL, 10) : 64);
     job_env_unref(l.env);
     return l.failed > 0;
 }

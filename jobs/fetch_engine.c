@@ -184,7 +184,7 @@ fetch_allow(struct fetch_engine *e, uint64_t env_id, const char *ip)
 
     if (strlen(ip) < sizeof(a->ip)) {
         a->env_id = env_id;
-        strcpy(a->ip, ip);
+        memcpy(a->ip, ip, strlen(ip) + 1);
     }
 }
 

@@ -16,7 +16,7 @@
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
 
-#define BLOCK (256 * 1024) /* stays in the second-level cache while it is looked at */
+#define BLOCK 262144 /* stays in the second-level cache while it is looked at */
 
 /* One file: what is asked of it, and what it held. */
 struct one {

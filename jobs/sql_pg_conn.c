@@ -8,6 +8,7 @@
 #include "jobs/sql_pg_conn.h"
 
 #include <errno.h>
+#include <libpq-fe.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -273,8 +274,12 @@ make_one(struct job_run *run, struct sql_pool *p, struct pg **ret)
     }
     m->refs = 2;
     m->pool = sql_pool_ref(p);
-    if (go(make, m) < 0)
-        make(m);
+    if (go(make, m) < 0) {
+        m->refs = 1;
+        making_unref(m);
+        sql_pool_release(p);
+        return job_run_too_large(run);
+    }
     r = go_sem_acquire_ctx(&m->done, 1, run->ctx);
     if (r < 0 && CAS(&m->state, PENDING, ABANDONED, ACQ_REL)) {
         making_unref(m);

@@ -6,13 +6,15 @@
 #ifndef GOJOBD_JOBS_SQL_PG_CONN_H
 #define GOJOBD_JOBS_SQL_PG_CONN_H
 
-#include <libpq-fe.h>
-
 #include "jobs/sql_pool.h"
+
+/* libpq's PGconn and PGresult. */
+struct pg_conn;
+struct pg_result;
 
 struct pg {
     struct sql_conn conn;
-    PGconn *c;
+    struct pg_conn *c;
 };
 
 /* PARKS. A connection that answers, idle or new, with a slot of the pool: 0, or -errno with
@@ -29,7 +31,7 @@ void pg_close(struct sql_conn *c);
 int pg_flush(struct pg *g, struct go_ctx *ctx);
 
 /* PARKS until the next result (NULL: the command is over): 0; -EPIPE; ctx's error. */
-int pg_result(struct pg *g, struct go_ctx *ctx, PGresult **ret);
+int pg_result(struct pg *g, struct go_ctx *ctx, struct pg_result **ret);
 
 /* PARKS. A command without parameters and rows: 0; -EIO: the server refused; -EPIPE; ctx's. */
 int pg_command(struct pg *g, struct go_ctx *ctx, const char *sql);

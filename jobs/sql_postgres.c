@@ -5,6 +5,7 @@
  * back. The extended protocol takes one statement only, so nothing can follow it.
  */
 #include <errno.h>
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -38,9 +38,9 @@ int sql_rows_column(struct sql_rows *r, const char *name, const char *type);
 int sql_rows_next(struct sql_rows *r);
 
 int sql_rows_null(struct sql_rows *r);
-int sql_rows_flag(struct sql_rows *r, bool v);
-int sql_rows_int(struct sql_rows *r, int64_t v);
-int sql_rows_real(struct sql_rows *r, double v);
+int sql_rows_flag(struct sql_rows *r, bool flag);
+int sql_rows_int(struct sql_rows *r, int64_t i);
+int sql_rows_real(struct sql_rows *r, double d);
 /* What is not UTF-8, or has a NUL in it, becomes a blob. */
 int sql_rows_text(struct sql_rows *r, const char *s, size_t len);
 int sql_rows_blob(struct sql_rows *r, const void *data, size_t len);

@@ -19,7 +19,7 @@
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
 
-#define PART_MIN (64 * 1024) /* bytes worth a goroutine, unless the spec asks for it */
+#define PART_MIN 65536 /* bytes worth a goroutine, unless the spec asks for it */
 
 static void
 file_part(struct sum_part *p, void (*fn)(struct sum_part *), struct go_chan *out)
