@@ -69,7 +69,7 @@ node_progress(struct store *st, const struct store_dep *d, enum progress *ret)
 int
 store_deps_check(struct store *st, int64_t batch, const struct store_dep *deps, size_t n)
 {
-    enum progress p;
+    enum progress p = 0;
     int64_t found;
     int r;
 
@@ -96,7 +96,7 @@ int
 store_deps_put(struct store *st, int64_t batch, int64_t job, const struct store_dep *deps,
                size_t n, enum store_state *state)
 {
-    enum progress p;
+    enum progress p = 0;
     int r;
 
     for (size_t i = 0; i < n; i++) {

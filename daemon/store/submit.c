@@ -107,8 +107,8 @@ static int
 reply_get(struct store *st, const struct store_submit *sub, int64_t *ids,
           struct store_submitted *ret)
 {
-    void *data;
-    size_t len;
+    void *data = NULL;
+    size_t len = 0;
     int r = store_request_get(st, sub->request, sub->request_len, &data, &len);
     int64_t *v = data;
 

@@ -234,7 +234,7 @@ take_group(struct store_writer *w)
 static int64_t
 next_look(struct store_writer *w)
 {
-    int64_t now = w->o.now_ms(), at = w->keep_at, due;
+    int64_t now = w->o.now_ms(), at = w->keep_at, due = 0;
 
     if (w->work_left)
         return 0;

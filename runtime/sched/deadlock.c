@@ -53,9 +53,9 @@ rt_check_deadlock_locked(void)
     for (uint32_t i = 0; i < sched.nallp; i++)
         if (!runq_empty(sched.allp[i]))
             return;
-    if (threads_of_process() >
-        sched.nm + LOAD(&rt_helper_threads, RELAXED) + sched.main_waits +
-            GO_TSAN) /* ThreadSanitizer has a thread of its own */
+    if (threads_of_process() > sched.nm + LOAD(&rt_helper_threads, RELAXED) +
+                                   sched.main_waits +
+                                   GO_TSAN) /* ThreadSanitizer has a thread of its own */
         return;
     go_lck_unlock(&sched.lock);
     rt_fatal("all goroutines are asleep - deadlock!");

@@ -153,6 +153,7 @@ poll_and_sleep(struct go_m *m, struct go_g **ret)
         rt_poll(until, &list);
     ADD(&sched.polls, 1, RELAXED);
     STORE(&sched.poll_until, GO_NEVER, RELAXED);
+    ADD(&sched.ndetached, 1, SEQ_CST); /* what was found is in no queue yet */
     STORE(&sched.polling, 0, SEQ_CST);
     STORE(&sched.coarse, go_now(), RELAXED);
 
@@ -164,9 +165,11 @@ poll_and_sleep(struct go_m *m, struct go_g **ret)
             gq_put(first);
             sched_wake(); /* a P may have gone idle since we asked */
         }
+        ADD(&sched.ndetached, -1, SEQ_CST);
         return false;
     }
     p_acquire(m, p);
+    ADD(&sched.ndetached, -1, SEQ_CST);
     *ret = take_polled(p, list);
     if (*ret == NULL)
         spin_start(m);
@@ -371,6 +374,7 @@ come_back(struct go_m *m)
     switch_done(); /* from here prev may run elsewhere, unless we queue it */
     if (requeue) {
         gq_put(prev);
+        m_attach(m);  /* only now that it is queued: it was nowhere before */
         sched_wake(); /* if it found no P: one may have gone idle since */
     }
     if (m->p == NULL) /* it lost its P and found none */

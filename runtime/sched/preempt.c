@@ -46,7 +46,7 @@ detach_p(struct go_m *m)
     if (p == NULL || LOAD(&p->take_slice, RELAXED) != LOAD(&p->slice, RELAXED) + 1)
         return;
     m->p = NULL;
-    m->detached = true;
+    STORE(&m->detached, true, RELAXED);
     ADD(&sched.ndetached, 1, SEQ_CST);
     STORE(&p->m, NULL, RELAXED);
     STORE(&p->status, P_DETACHED, RELEASE); /* pairs with sysmon's acquire */
@@ -159,11 +159,9 @@ p_reacquire(struct go_m *m)
     uint32_t depth = m->in_rt;
 
     go_lck_lock(&sched.lock, GO_LCK_SCHED);
-    if (m->detached) {
-        m->detached = false;
-        ADD(&sched.ndetached, -1, SEQ_CST);
-    }
     p = p_idle_get_locked();
+    if (p != NULL)
+        m_attach(m);
     go_lck_unlock(&sched.lock);
     if (p != NULL) {
         p_acquire(m, p);

@@ -186,7 +186,7 @@ struct go_m {
     int tid;
     int id;
     pthread_t thread;
-    bool detached; /* its P was taken while its G ran on; guarded by sched.lock */
+    bool detached; /* atomic: its P was taken while its G ran on */
 
     /* Backtrace on request: see debug/. */
     uint32_t bt_state; /* atomic: 0 idle, 1 asked, 2 answered */

@@ -121,7 +121,9 @@ struct sched {
     uint32_t main_waits; /* main goroutines that go_main waits for */
     uint32_t foreign;    /* atomic: foreign threads seen, less those waiting in go_main */
 
-    uint32_t ndetached; /* atomic: Ms whose P was taken while their G ran or blocked on */
+    /* Atomic: Ms at work without a P, which may yet wake somebody: their P was taken while
+     * their goroutine ran or blocked on, or they hold goroutines that are in no queue. */
+    uint32_t ndetached;
     uint32_t sysmon_asleep;  /* atomic */
     int64_t handoffs;        /* atomic */
     int64_t foreign_spawned; /* atomic: spawns without a P */
@@ -226,6 +228,16 @@ sched_wake_local(struct go_p *p)
     if (UNLIKELY(LOAD(&sched.npidle, SEQ_CST) != 0) &&
         LOAD(&sched.nmspinning, SEQ_CST) == 0)
         sched_wake_if_worth(p);
+}
+
+/* m's goroutine is queued, or has a P again, after its P had been taken from it. */
+static inline void
+m_attach(struct go_m *m)
+{
+    if (UNLIKELY(LOAD(&m->detached, RELAXED))) {
+        STORE(&m->detached, false, RELAXED);
+        ADD(&sched.ndetached, -1, SEQ_CST);
+    }
 }
 
 static inline int64_t

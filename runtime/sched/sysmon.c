@@ -81,7 +81,7 @@ retake_blocked(struct go_p *p, int64_t now)
         go_lck_unlock(&sched.lock);
         return true;
     }
-    m->detached = true;
+    STORE(&m->detached, true, RELAXED);
     ADD(&sched.ndetached, 1, SEQ_CST);
     go_lck_unlock(&sched.lock);
     rt_trace(RT_EV_HANDOFF, NULL, p);
@@ -172,12 +172,14 @@ poll_for_them(int64_t now, int64_t *last)
         now - *last < POLL_LAG)
         return;
     *last = now;
-    if (rt_poll(0, &list) == 0)
-        return;
+    /* Between the netpoller and the queue they are nowhere: no deadlock meanwhile. */
+    ADD(&sched.ndetached, 1, SEQ_CST);
+    (void)rt_poll(0, &list);
     while ((g = list) != NULL) {
         list = g->next;
         gq_put(g);
     }
+    ADD(&sched.ndetached, -1, SEQ_CST);
     sched_wake();
 }
 
