@@ -1,4 +1,5 @@
 #include "tests/daemon/storetest.h"
+#include "tests/support/skip.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -262,7 +263,7 @@ a_full_disk_refuses_and_recovers_and_loses_nothing(void **state)
     int r = 0, acked = 0;
 
     if (mount("tmpfs", f->dir, "tmpfs", 0, "size=4m") < 0)
-        skip();
+        SKIP("no right to mount a small file system");
     snprintf(path, sizeof(path), "%s/jobs.db", f->dir);
     for (int i = 0; i < 1000; i++)
         jobs[i] =

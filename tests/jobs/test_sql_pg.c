@@ -73,7 +73,7 @@ server_stop(void **state)
     static void name(void **state)                                                       \
     {                                                                                    \
         if (dir == NULL)                                                                 \
-            skip();                                                                      \
+            SKIP("no PostgreSQL server is installed");                                   \
         name##_(state);                                                                  \
     }                                                                                    \
     static void name##__body(void)

@@ -75,8 +75,9 @@ cancelling_doubles_leave_the_small_one(void **state)
 static void
 infinities_and_nan_follow_the_standard(void **state)
 {
-    static const double inf[] = {1.0, INFINITY, -5.0}, both[] = {INFINITY, -INFINITY};
-    static const double minus[] = {-INFINITY, 1e308}, nan_[] = {1.0, NAN};
+    static const double inf[] = {1.0, (double)INFINITY, -5.0},
+                        both[] = {(double)INFINITY, -(double)INFINITY};
+    static const double minus[] = {-(double)INFINITY, 1e308}, nan_[] = {1.0, (double)NAN};
 
     (void)state;
     assert_true(sum_doubles(inf, 3) == (double)INFINITY);

@@ -125,8 +125,7 @@ each_of_10000_connections_has_its_goroutine(void **state)
     pid_t pid;
 
     if (!allow_files(CONNECTIONS + 100)) {
-        print_message("this user may not open %d files\n", CONNECTIONS + 100);
-        skip();
+        SKIP("this user may not open so many files");
     }
     listener = go_listen((struct sockaddr *)&addr, len, 4096);
     assert_true(listener >= 0);

@@ -399,7 +399,7 @@ memory_fault_is_reported_and_ends_the_process_by_its_signal(void **state)
 {
     (void)state;
 #if GO_ASAN || GO_TSAN
-    skip(); /* the sanitizer reports it instead */
+    SKIP("the sanitizer reports it instead");
 #endif
     child_run("fault", NULL, &r);
     assert_int_equal(r.status, 128 + SIGSEGV);
@@ -414,7 +414,7 @@ sigquit_dumps_everyone_and_ends_with_status_2(void **state)
 {
     (void)state;
 #if GO_TSAN
-    skip(); /* it holds signals back */
+    SKIP("ThreadSanitizer holds signals back");
 #endif
     child_run("quit", NULL, &r);
     assert_int_equal(r.status, 2);

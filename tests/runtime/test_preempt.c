@@ -14,11 +14,8 @@
 #define NEEDS_SIGNALS(state)                                                             \
     do {                                                                                 \
         (void)(state);                                                                   \
-        if (GO_TSAN) {                                                                   \
-            print_message(                                                               \
-                "ThreadSanitizer defers signals: a loop cannot be preempted\n");         \
-            skip();                                                                      \
-        }                                                                                \
+        if (GO_TSAN)                                                                     \
+            SKIP("ThreadSanitizer defers signals: a loop cannot be preempted");          \
     } while (0)
 
 struct hog {

@@ -102,8 +102,7 @@ an_overflow_is_reported_by_id_and_function(void **state)
 {
     (void)state;
     if (GO_ASAN) { /* it looks at the frames itself, and dies of another error */
-        print_message("AddressSanitizer reports overflows in its own way\n");
-        skip();
+        SKIP("AddressSanitizer reports overflows in its own way");
     }
     expect_overflow("");
     expect_overflow("guard=madvise");
@@ -267,8 +266,7 @@ without_memory_spawning_fails_and_the_program_goes_on(void **state)
 {
     (void)state;
     if (GO_ASAN || GO_TSAN) {
-        print_message("a sanitizer reserves more address space than can be limited\n");
-        skip();
+        SKIP("a sanitizer reserves more address space than can be limited");
     }
     child_expect("out_of_address_space", 0, NULL);
 }

@@ -36,6 +36,7 @@
 #include <cmocka.h>
 
 #include "runtime/go.h"
+#include "tests/support/skip.h"
 
 static int gotest_failures; /* atomic */
 
