@@ -1,0 +1,94 @@
+/*
+ * roundtrip_bench URL COUNT: one durable job after another through libgoctl: submitted, run,
+ * and its result read. Prints the median and the 99th percentile.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "client/goctl.h"
+
+static double
+now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Whether the job's sum came back. */
+static bool
+one(struct goctl *c, PbJobSpec *spec, struct goctl_error *err)
+{
+    struct goctl_wait w = {.jobs = true, .results = true, .limit = 1};
+    struct goctl_reply *reply;
+    uint64_t id;
+    bool right = false;
+
+    if (goctl_submit(c, &spec, 1, NULL, NULL, &id, err) < 0)
+        return false;
+    w.job = id;
+    while (!w.done) {
+        const PbWaitReply *wr;
+
+        if (goctl_wait_next(c, &w, 10 * GOCTL_SECOND, &reply, err) < 0)
+            return false;
+        wr = goctl_response(reply)->wait;
+        right = wr->n_jobs == 1 && wr->jobs[0]->result_case == PB_JOB__RESULT_SUM &&
+                wr->jobs[0]->sum->has_count && wr->jobs[0]->sum->count == 2;
+        goctl_reply_free(reply);
+    }
+    return right;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct goctl_options options = {.url = argc > 1 ? argv[1] : NULL};
+    int64_t numbers[2] = {100000, 200000};
+    PbNumberList list = PB_NUMBER_LIST__INIT;
+    PbSumSpec sum = PB_SUM_SPEC__INIT;
+    PbJobSpec spec = PB_JOB_SPEC__INIT;
+    struct goctl_error err = {.text = "another result"};
+    size_t count = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
+    double *took = calloc(count + 1, sizeof(*took));
+    struct goctl *c;
+
+    if (count == 0 || took == NULL) {
+        fprintf(stderr, "usage: roundtrip_bench URL COUNT\n");
+        return 2;
+    }
+    if (goctl_connect(&options, &c, &err) < 0) {
+        fprintf(stderr, "roundtrip_bench: %s\n", err.text);
+        return 1;
+    }
+    list.ints = numbers;
+    list.n_ints = 2;
+    sum.numbers = &list;
+    spec.kind_case = PB_JOB_SPEC__KIND_SUM;
+    spec.sum = &sum;
+    for (size_t i = 0; i < count; i++) {
+        double start = now();
+
+        if (!one(c, &spec, &err)) {
+            fprintf(stderr, "roundtrip_bench: %s\n", err.text);
+            return 1;
+        }
+        took[i] = (now() - start) * 1e3;
+    }
+    goctl_close(c);
+    qsort(took, count, sizeof(*took), by_value);
+    printf("roundtrip_p50 %.6g ms\n", took[count / 2]);
+    printf("roundtrip_p99 %.6g ms\n", took[count * 99 / 100]);
+    free(took);
+    return 0;
+}
