@@ -24,6 +24,7 @@
 #define HASH_N      65536 /* a power of two */
 #define EARLY_MAX   4096
 #define STOP_PATIENCE (5 * GO_SECOND)
+#define AHEAD_TIME  0.02 /* s: as many jobs are claimed ahead as end in this time */
 
 struct early {
     int64_t job, batch; /* one of them is 0 */
@@ -50,6 +51,13 @@ struct dispatch {
     int64_t again_at;
     int64_t limit, lane_max;
     struct dispatch_counts counts;
+    struct line {
+        struct task *first, **last;
+        int64_t ahead; /* how many may stand in line */
+        int64_t ended, ended_before; /* since the start; when ahead was last set */
+    } lines[STORE_KIND_MAX + 1];
+    uint64_t ends, ends_planned; /* tasks ended; at the last plan */
+    int64_t ahead_at; /* go_now() when ahead was last set */
     int64_t suspects;
     struct plan_queue queues[STORE_QUEUES_MAX];
     struct early *early;
@@ -112,6 +120,8 @@ dispatch_new(struct daemon *d, struct dispatch **ret)
         dispatch_free(dp);
         return -ENOMEM;
     }
+    for (int k = 0; k <= STORE_KIND_MAX; k++)
+        dp->lines[k].last = &dp->lines[k].first;
     limits_locked(dp, job_env_config(d->env));
     *ret = dp;
     return 0;
@@ -186,16 +196,41 @@ dispatch_tell(struct dispatch *dp, struct event_cursor events)
 
 /* --- claiming ---------------------------------------------------------------------------- */
 
+/* How many jobs of each kind to claim ahead, from how fast they ended lately. mu is held. */
+static void
+ahead_locked(struct dispatch *dp)
+{
+    int64_t now = go_now(), span = now - dp->ahead_at;
+
+    if (span < 2 * GO_MILLISECOND)
+        return;
+    dp->ahead_at = now;
+    for (int k = 0; k <= STORE_KIND_MAX; k++) {
+        struct line *l = &dp->lines[k];
+        double rate = (double)(l->ended - l->ended_before) / (double)span * (double)GO_SECOND;
+        int64_t want = (int64_t)(rate * AHEAD_TIME);
+
+        l->ended_before = l->ended;
+        l->ahead = (l->ahead + (want < dp->lane_max ? want : dp->lane_max)) / 2;
+    }
+}
+
 /* mu is held. */
 static void
 plan_fill_locked(struct dispatch *dp)
 {
     struct plan *p = &dp->plan;
 
+    ahead_locked(dp);
+    dp->ends_planned = dp->ends;
     p->room = dp->limit - dp->counts.running;
     p->lane_max = dp->lane_max;
-    for (int k = 0; k <= STORE_KIND_MAX; k++)
-        p->kind_room[k] = dp->counts.kind[k].limit - dp->counts.kind[k].running;
+    for (int k = 0; k <= STORE_KIND_MAX; k++) {
+        p->kind_room[k] = dp->counts.kind[k].limit - dp->counts.kind[k].running -
+                          dp->counts.kind[k].in_line + dp->lines[k].ahead;
+        if (p->kind_room[k] < 0)
+            p->kind_room[k] = 0;
+    }
     p->suspect_runs = dp->suspects > 0;
     memcpy(p->queues, dp->queues, sizeof(p->queues));
 }
@@ -223,7 +258,6 @@ register_locked(struct dispatch *dp, struct task *t)
     dp->first = t;
     dp->n_tasks++;
     dp->counts.running++;
-    dp->counts.kind[STORE_LANE_KIND(t->claim.lane)].running++;
     dp->queues[STORE_LANE_QUEUE(t->claim.lane)].running++;
     dp->suspects += STORE_LANE_SUSPECT(t->claim.lane);
     early_locked(dp, t);
@@ -242,14 +276,47 @@ spend_locked(struct dispatch *dp, int64_t queue, int64_t n)
     q->filled_at = c.rate > 0 ? dp->plan.now : 0;
 }
 
-static void
-start_tasks(struct dispatch *dp, struct task **v, size_t n)
+/* mu is held. True: t may start; else it stands in line. */
+static bool
+room_or_line_locked(struct dispatch *dp, struct task *t)
 {
-    for (size_t i = 0; i < n; i++)
-        if (task_start(v[i]) < 0)
-            task_give_up(v[i], STORE_END_INTERRUPTED, PB_ERROR__CODE__INTERRUPTED,
-                         "no memory for its goroutine");
-    (void)dp;
+    int kind = STORE_LANE_KIND(t->claim.lane);
+    struct line *l = &dp->lines[kind];
+
+    if (dp->counts.kind[kind].running < dp->counts.kind[kind].limit) {
+        dp->counts.kind[kind].running++;
+        return true;
+    }
+    t->line_next = NULL;
+    *l->last = t;
+    l->last = &t->line_next;
+    dp->counts.kind[kind].in_line++;
+    return false;
+}
+
+/* mu is held. The first in line, if there is room: it may start. */
+static struct task *
+next_in_line_locked(struct dispatch *dp, int kind)
+{
+    struct line *l = &dp->lines[kind];
+    struct task *t = l->first;
+
+    if (t == NULL || dp->counts.kind[kind].running >= dp->counts.kind[kind].limit)
+        return NULL;
+    l->first = t->line_next;
+    if (l->first == NULL)
+        l->last = &l->first;
+    dp->counts.kind[kind].in_line--;
+    dp->counts.kind[kind].running++;
+    return t;
+}
+
+static void
+start_task(struct task *t)
+{
+    if (task_start(t) < 0)
+        task_give_up(t, STORE_END_INTERRUPTED, PB_ERROR__CODE__INTERRUPTED,
+                     "no memory for its goroutine");
 }
 
 /* The claimed jobs of one lane become tasks. */
@@ -269,10 +336,15 @@ launch(struct dispatch *dp, struct job_env *env, const struct store_claims *c)
             n++;
         }
         go_mutex_lock(&dp->mu);
-        for (size_t k = 0; k < n; k++)
+        for (size_t k = 0; k < n; k++) {
             register_locked(dp, v[k]);
+            if (!room_or_line_locked(dp, v[k]))
+                v[k] = NULL;
+        }
         go_mutex_unlock(&dp->mu);
-        start_tasks(dp, v, n);
+        for (size_t k = 0; k < n; k++)
+            if (v[k] != NULL)
+                start_task(v[k]);
     }
 }
 
@@ -282,6 +354,7 @@ claim(struct dispatch *dp)
 {
     struct plan *p = &dp->plan;
     struct job_env *env = daemon_env(dp->d);
+    uint64_t ends = dp->ends_planned;
     bool more = false;
     int r;
 
@@ -305,7 +378,8 @@ claim(struct dispatch *dp)
         dp->held = p->held;
         dp->stuck = p->stuck;
         dp->again_at = p->again_at;
-        more = p->more;
+        /* Room that came while the claim was under way poked nobody. */
+        more = p->more || (p->held && dp->ends != ends);
     }
     if (more)
         dp->queued = true;
@@ -375,8 +449,11 @@ void
 dispatch_ended(struct dispatch *dp, struct task *t, bool succeeded)
 {
     int kind = STORE_LANE_KIND(t->claim.lane);
+    struct task *next;
 
     go_mutex_lock(&dp->mu);
+    dp->lines[kind].ended++;
+    dp->ends++;
     dp->counts.running--;
     dp->counts.kind[kind].running--;
     if (succeeded)
@@ -385,9 +462,12 @@ dispatch_ended(struct dispatch *dp, struct task *t, bool succeeded)
         dp->counts.kind[kind].failed++;
     dp->queues[STORE_LANE_QUEUE(t->claim.lane)].running--;
     dp->suspects -= STORE_LANE_SUSPECT(t->claim.lane);
-    if (dp->held)
+    next = next_in_line_locked(dp, kind);
+    if (dp->held && dp->counts.kind[kind].in_line <= dp->lines[kind].ahead / 2)
         poke_locked(dp);
     go_mutex_unlock(&dp->mu);
+    if (next != NULL)
+        start_task(next);
 }
 
 void
@@ -451,13 +531,33 @@ dispatch_stop_batch(struct dispatch *dp, int64_t batch, enum stop_why why)
 static bool
 wait_idle_locked(struct dispatch *dp, int64_t deadline, bool stopping)
 {
-    while (!dp->ended || dp->n_tasks > 0) {
+    while (dp->n_tasks > 0) {
         if (dp->hurry && !stopping)
             return false;
         if (go_cond_wait_until(&dp->idle, deadline) < 0)
-            return dp->ended && dp->n_tasks == 0;
+            return dp->n_tasks == 0;
     }
     return true;
+}
+
+/* Those in line have not begun: they are queued again. mu is held, and dropped meanwhile. */
+static void
+send_back_locked(struct dispatch *dp)
+{
+    for (int k = 0; k <= STORE_KIND_MAX; k++)
+        while (dp->lines[k].first != NULL) {
+            struct task *t = dp->lines[k].first;
+
+            dp->lines[k].first = t->line_next;
+            if (t->line_next == NULL)
+                dp->lines[k].last = &dp->lines[k].first;
+            dp->counts.kind[k].in_line--;
+            dp->counts.kind[k].running++;
+            go_mutex_unlock(&dp->mu);
+            task_give_up(t, STORE_END_INTERRUPTED, PB_ERROR__CODE__INTERRUPTED,
+                         "the daemon stopped");
+            go_mutex_lock(&dp->mu);
+        }
 }
 
 bool
@@ -468,6 +568,9 @@ dispatch_drain(struct dispatch *dp, int64_t deadline)
     go_mutex_lock(&dp->mu);
     dp->stop = true;
     go_cond_signal(&dp->more);
+    while (!dp->ended)
+        go_cond_wait(&dp->idle);
+    send_back_locked(dp);
     all = wait_idle_locked(dp, deadline, false);
     if (!all) {
         for (struct task *t = dp->first; t != NULL; t = t->next)

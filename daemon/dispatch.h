@@ -6,6 +6,10 @@
  * with one commit, ended jobs and free room gather, and the next commit records the ends
  * and claims their successors together: the busier, the cheaper.
  *
+ * Of kinds whose jobs end fast, as many are claimed ahead of their room as end in the time
+ * of a few commits; they stand in a line in memory, and each that ends starts the next.
+ * Slow kinds are not claimed ahead: what the store calls running then runs.
+ *
  * Order      priority over all lanes (queue x kind); lanes of equal priority in turn; within
  *            a lane as claim.h says.
  * Limits     limits.running, one for each kind, and each queue's running, rate, burst and
@@ -77,7 +81,8 @@ size_t dispatch_list(struct dispatch *dp, int64_t after, size_t max, struct disp
 struct dispatch_counts {
     int64_t running;
     struct {
-        int64_t running, succeeded, failed; /* ended since the start */
+        int64_t running, in_line; /* in goroutines; claimed ahead */
+        int64_t succeeded, failed; /* since the start */
         int64_t limit;
     } kind[STORE_KIND_MAX + 1];
 };

@@ -26,6 +26,7 @@ struct task {
 
     /* Guarded by dispatch. */
     struct task *hash_next, *prev, *next;
+    struct task *line_next; /* claimed, waits for room among its kind */
     int64_t goroutine;
     struct go_ctx *ctx; /* NULL before it began and after it ended */
     struct job_run *run; /* on the goroutine's stack while it runs, for its progress */
