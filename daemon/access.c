@@ -46,8 +46,8 @@ is_user(const char *user, uid_t uid)
 
     if (end != user && *end == '\0')
         return n == uid;
-    return GO_BLOCKING(getpwnam_r(user, &pw, buf, sizeof(buf), &found)) == 0 && found != NULL &&
-           pw.pw_uid == uid;
+    return GO_BLOCKING(getpwnam_r(user, &pw, buf, sizeof(buf), &found)) == 0 &&
+           found != NULL && pw.pw_uid == uid;
 }
 
 static int

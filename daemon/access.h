@@ -11,6 +11,7 @@
 struct call_peer;
 
 /* enum cfg_access, or -EACCES. token may be NULL. Never parks. */
-int access_check(const struct config *cfg, const struct call_peer *peer, const char *token);
+int access_check(const struct config *cfg, const struct call_peer *peer,
+                 const char *token);
 
 #endif

@@ -25,11 +25,33 @@ static const struct handler {
     [PB_REQUEST__CALL_SUBMIT] = {call_submit, CFG_ACCESS_SUBMIT, false},
     [PB_REQUEST__CALL_WAIT] = {call_wait, CFG_ACCESS_READ, true},
     [PB_REQUEST__CALL_GET] = {call_get, CFG_ACCESS_READ, false},
+    [PB_REQUEST__CALL_LIST] = {call_list, CFG_ACCESS_READ, false},
+    [PB_REQUEST__CALL_CANCEL] = {call_cancel, CFG_ACCESS_SUBMIT, false},
+    [PB_REQUEST__CALL_STATS] = {call_stats, CFG_ACCESS_READ, false},
     [PB_REQUEST__CALL_PING] = {call_ping, CFG_ACCESS_READ, false},
+    [PB_REQUEST__CALL_WHY] = {call_why, CFG_ACCESS_READ, false},
+    [PB_REQUEST__CALL_RETRY] = {call_retry, CFG_ACCESS_SUBMIT, false},
+    [PB_REQUEST__CALL_PURGE] = {call_purge, CFG_ACCESS_ADMIN, false},
+    [PB_REQUEST__CALL_EVENTS] = {call_events, CFG_ACCESS_READ, true},
+    [PB_REQUEST__CALL_BACKUP] = {call_backup, CFG_ACCESS_ADMIN, false},
+    [PB_REQUEST__CALL_CHECK] = {call_check, CFG_ACCESS_ADMIN, false},
+    [PB_REQUEST__CALL_BATCH_OPEN] = {call_batch_open, CFG_ACCESS_SUBMIT, false},
+    [PB_REQUEST__CALL_BATCH_GET] = {call_batch_get, CFG_ACCESS_READ, false},
+    [PB_REQUEST__CALL_BATCH_CLOSE] = {call_batch_close, CFG_ACCESS_SUBMIT, false},
+    [PB_REQUEST__CALL_BATCH_CANCEL] = {call_batch_cancel, CFG_ACCESS_SUBMIT, false},
+    [PB_REQUEST__CALL_BATCH_LIST] = {call_batch_list, CFG_ACCESS_READ, false},
+    [PB_REQUEST__CALL_QUEUE_LIST] = {call_queue_list, CFG_ACCESS_READ, false},
+    [PB_REQUEST__CALL_QUEUE_SET] = {call_queue_set, CFG_ACCESS_ADMIN, false},
+    [PB_REQUEST__CALL_QUEUE_PAUSE] = {call_queue_pause, CFG_ACCESS_SUBMIT, false},
+    [PB_REQUEST__CALL_QUEUE_RESUME] = {call_queue_resume, CFG_ACCESS_SUBMIT, false},
+    [PB_REQUEST__CALL_STACK] = {call_stack, CFG_ACCESS_READ, false},
+    [PB_REQUEST__CALL_GOROUTINES] = {call_goroutines, CFG_ACCESS_READ, false},
+    [PB_REQUEST__CALL_TRACE] = {call_trace, CFG_ACCESS_ADMIN, true},
 };
 
 int
-call_init(struct call *c, struct daemon *d, const struct call_peer *peer, struct go_ctx *ctx)
+call_init(struct call *c, struct daemon *d, const struct call_peer *peer,
+          struct go_ctx *ctx)
 {
     static const PbResponse empty = PB_RESPONSE__INIT;
 
@@ -206,7 +228,8 @@ unpack(struct call *c, const void *data, size_t len)
         return call_fail(c, PB_ERROR__CODE__TOO_LARGE, NULL, "the message is too large");
     if (r < 0)
         return call_fail(c, PB_ERROR__CODE__MALFORMED, err.field, "%s",
-                         err.text[0] != '\0' ? err.text : "not a request of this protocol");
+                         err.text[0] != '\0' ? err.text
+                                             : "not a request of this protocol");
     c->req = (const PbRequest *)(const void *)m;
     if (c->req->has_request_id) {
         c->rep->has_request_id = 1;
@@ -224,8 +247,9 @@ find(const PbRequest *req)
 {
     size_t i = (size_t)req->call_case;
 
-    return i < sizeof(handlers) / sizeof(handlers[0]) && handlers[i].fn != NULL ? &handlers[i]
-                                                                                 : NULL;
+    return i < sizeof(handlers) / sizeof(handlers[0]) && handlers[i].fn != NULL
+               ? &handlers[i]
+               : NULL;
 }
 
 static const char *const access_names[] = {"read", "submit", "admin"};
@@ -241,7 +265,7 @@ call_serve(struct call *c, const void *data, size_t len)
     r = access_check(c->cfg, &c->peer, c->req->token);
     if (r < 0) {
         (void)call_fail(c, PB_ERROR__CODE__UNAUTHENTICATED, "token", "%s",
-                        c->peer.ipc           ? "this user may not connect: see socket.users"
+                        c->peer.ipc ? "this user may not connect: see socket.users"
                         : c->req->token == NULL ? "a token is needed"
                                                 : "the token is not one of ours");
         return;

@@ -45,7 +45,8 @@ struct call {
     PbResponse fixed; /* the reply when there is no memory for one */
 };
 
-int call_init(struct call *c, struct daemon *d, const struct call_peer *peer, struct go_ctx *ctx);
+int call_init(struct call *c, struct daemon *d, const struct call_peer *peer,
+              struct go_ctx *ctx);
 void call_serve(struct call *c, const void *data, size_t len);
 void call_fini(struct call *c);
 
@@ -75,21 +76,22 @@ int call_write(struct call *c, struct store_op *op);
 
 /* expr, which uses the reader rd, in a blocking region with a reader of its own; a failure
  * has refused the call. PARKS. */
-#define CALL_READ(c, rd, expr)                                                              \
-    __extension__({                                                                         \
-        struct store_reader *rd = store_pool_get((c)->d->readers);                          \
-        int call_r__ = GO_BLOCKING(expr);                                                   \
-        if (call_r__ < 0)                                                                   \
-            (void)call_store_failed((c), call_r__, store_reader_error(rd));                 \
-        store_pool_put((c)->d->readers, rd);                                                \
-        call_r__;                                                                           \
+#define CALL_READ(c, rd, expr)                                                           \
+    __extension__({                                                                      \
+        struct store_reader *rd = store_pool_get((c)->d->readers);                       \
+        int call_r__ = GO_BLOCKING(expr);                                                \
+        if (call_r__ < 0)                                                                \
+            (void)call_store_failed((c), call_r__, store_reader_error(rd));              \
+        store_pool_put((c)->d->readers, rd);                                             \
+        call_r__;                                                                        \
     })
 
 /* The handlers: 0, or a negative errno after call_fail(). PARK. */
 typedef int call_fn(struct call *c);
 call_fn call_submit, call_wait, call_get, call_list, call_ping;
 call_fn call_cancel, call_retry, call_purge, call_why, call_stats, call_events;
-call_fn call_batch_open, call_batch_get, call_batch_close, call_batch_cancel, call_batch_list;
+call_fn call_batch_open, call_batch_get, call_batch_close, call_batch_cancel,
+    call_batch_list;
 call_fn call_queue_list, call_queue_set, call_queue_pause, call_queue_resume;
 call_fn call_backup, call_check, call_stack, call_goroutines, call_trace;
 

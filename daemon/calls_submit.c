@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/call.h"
+#include "daemon/select.h"
 #include "daemon/spec.h"
 #include "daemon/store/queue.h"
 #include "daemon/store/submit.h"
@@ -84,8 +85,8 @@ check_jobs(struct call *c, const PbSubmit *in)
 
         if (spec_check(c->env, in->jobs[i], &err) == 0)
             continue;
-        (void)snprintf(field, sizeof(field), "jobs[%zu]%s%s", i, err.field[0] != '\0' ? "." : "",
-                       err.field);
+        (void)snprintf(field, sizeof(field), "jobs[%zu]%s%s", i,
+                       err.field[0] != '\0' ? "." : "", err.field);
         (void)call_fail(c, (PbError__Code)err.code, field, "%s", err.message);
         PB_SET(c->rep->error, index, (uint32_t)i);
         return -EINVAL;
@@ -97,7 +98,8 @@ static int
 check(struct call *c, const PbSubmit *in)
 {
     if (LOAD(&c->d->draining, RELAXED))
-        return call_fail(c, PB_ERROR__CODE__UNAVAILABLE, NULL, "the daemon is shutting down");
+        return call_fail(c, PB_ERROR__CODE__UNAVAILABLE, NULL,
+                         "the daemon is shutting down");
     if (in->n_jobs > (size_t)c->cfg->limits.jobs_per_message ||
         in->n_jobs > STORE_MESSAGE_MAX)
         return call_fail(c, PB_ERROR__CODE__TOO_LARGE, "jobs",
@@ -111,14 +113,16 @@ check(struct call *c, const PbSubmit *in)
     return check_jobs(c, in);
 }
 
-/* Dependencies by id; names of batches are looked up on the writer by the store. */
+/* Dependencies: all become ids. */
 static int
 fill_needs(struct call *c, const PbNeeds *n, struct store_new_job *j)
 {
-    enum store_dep_mode mode = n->has_on && n->on == PB_NEEDS__ON__FINISH ? STORE_ON_FINISH
-                                                                           : STORE_ON_SUCCESS;
-    struct store_dep *v = call_array(c, n->n_jobs + n->n_batches + 1, sizeof(*v));
+    enum store_dep_mode mode =
+        n->has_on && n->on == PB_NEEDS__ON__FINISH ? STORE_ON_FINISH : STORE_ON_SUCCESS;
+    struct store_dep *v =
+        call_array(c, n->n_jobs + n->n_batches + n->n_batch_names + 1, sizeof(*v));
     size_t k = 0;
+    int r;
 
     if (v == NULL)
         return -ENOBUFS;
@@ -126,6 +130,12 @@ fill_needs(struct call *c, const PbNeeds *n, struct store_new_job *j)
         v[k++] = (struct store_dep){(int64_t)n->jobs[i], true, mode};
     for (size_t i = 0; i < n->n_batches; i++)
         v[k++] = (struct store_dep){(int64_t)n->batches[i], false, mode};
+    for (size_t i = 0; i < n->n_batch_names; i++) {
+        v[k].mode = mode;
+        r = select_batch(c, false, 0, n->batch_names[i], &v[k++].id);
+        if (r < 0)
+            return r;
+    }
     j->deps = v;
     j->n_deps = k;
     return 0;
@@ -151,7 +161,8 @@ fill_jobs(struct call *c, struct submit_op *s, int64_t now_ms)
         queues[i] = spec->queue;
     }
     s->queues = queues;
-    return r < 0 ? call_fail(c, PB_ERROR__CODE__TOO_LARGE, "jobs", "the message is too large")
+    return r < 0 ? call_fail(c, PB_ERROR__CODE__TOO_LARGE, "jobs",
+                             "the message is too large")
                  : 0;
 }
 
@@ -168,14 +179,15 @@ fill_batch(struct call *c, struct submit_op *s, int64_t now_ms)
         return 0;
     timeout = pb_duration_ns(o->timeout, 0);
     if (timeout < 0)
-        return call_fail(c, PB_ERROR__CODE__INVALID, "options.timeout", "timeout is negative");
+        return call_fail(c, PB_ERROR__CODE__INVALID, "options.timeout",
+                         "timeout is negative");
     if (s->fresh.name == NULL)
         s->fresh.name = o->name;
     s->fresh.fail_fast = PB_GET(o, fail_fast, 0);
     s->fresh.max_parallel = PB_GET(o, max_parallel, 0);
     s->fresh.deadline = pb_timestamp_ns(o->deadline, 0) / GO_MILLISECOND;
-    if (timeout > 0 && (s->fresh.deadline == 0 ||
-                        now_ms + timeout / GO_MILLISECOND < s->fresh.deadline))
+    if (timeout > 0 &&
+        (s->fresh.deadline == 0 || now_ms + timeout / GO_MILLISECOND < s->fresh.deadline))
         s->fresh.deadline = now_ms + timeout / GO_MILLISECOND;
     s->fresh.n_labels = o->n_labels;
     if (o->n_labels > 0) {
@@ -215,7 +227,8 @@ call_submit(struct call *c)
     if (r < 0)
         return r;
     if (LOAD(&c->d->low_disk, RELAXED))
-        return refuse_busy(c, RETRY_DISK, "the disk is fuller than limits.disk_free allows");
+        return refuse_busy(c, RETRY_DISK,
+                           "the disk is fuller than limits.disk_free allows");
     s.backlog_max = c->cfg->limits.backlog;
     s.sub.batch = (int64_t)PB_GET(s.in, batch, 0);
     s.sub.close = !PB_GET(s.in, more, 0);
@@ -232,6 +245,7 @@ call_submit(struct call *c)
     }
     r = store_writer_do(c->d->writer, &s.op);
     if (r == -EAGAIN)
-        return refuse_busy(c, RETRY_BACKLOG, "as many jobs wait as limits.backlog allows");
+        return refuse_busy(c, RETRY_BACKLOG,
+                           "as many jobs wait as limits.backlog allows");
     return r < 0 ? call_store_failed(c, r, s.op.err) : reply(c, &s);
 }

@@ -101,8 +101,9 @@ page_by_id(struct waiting *w)
 
     for (int s = STORE_SUCCEEDED; s < STORE_STATE_END; s++)
         f.states |= 1u << s;
-    r = CALL_READ(w->c, rd,
-                  store_read_jobs(rd, &f, after, w->limit, jobpb_store_want(w->want), &jobs));
+    r = CALL_READ(
+        w->c, rd,
+        store_read_jobs(rd, &f, after, w->limit, jobpb_store_want(w->want), &jobs));
     for (size_t i = 0; r == 0 && !w->full && i < jobs.n; i++) {
         r = add_job(w, &jobs.v[i]);
         after = jobs.v[i].id;
@@ -120,7 +121,8 @@ static int
 add_by_event(struct waiting *w, const struct store_event *ev)
 {
     struct store_jobs jobs = {.v = NULL};
-    int r = CALL_READ(w->c, rd, store_read_job(rd, ev->job, jobpb_store_want(w->want), &jobs));
+    int r = CALL_READ(w->c, rd,
+                      store_read_job(rd, ev->job, jobpb_store_want(w->want), &jobs));
 
     /* Taken by retention, or running again by request: then there is nothing to show. */
     if (r > 0 && store_state_final(jobs.v[0].state))
@@ -133,8 +135,9 @@ static int
 page_by_event(struct waiting *w)
 {
     struct store_events evs = {.v = NULL};
-    int r = CALL_READ(w->c, rd,
-                      store_read_events(rd, (int64_t)w->cursor + 1, w->batch, PAGE_EVENTS, &evs));
+    int r = CALL_READ(
+        w->c, rd,
+        store_read_events(rd, (int64_t)w->cursor + 1, w->batch, PAGE_EVENTS, &evs));
 
     for (size_t i = 0; r == 0 && !w->full && i < evs.n; i++) {
         const struct store_event *ev = &evs.v[i];
@@ -206,8 +209,9 @@ static int
 look_job(struct waiting *w, bool last)
 {
     struct store_jobs jobs = {.v = NULL};
-    int r = CALL_READ(w->c, rd, store_read_job(rd, (int64_t)w->in->job,
-                                               jobpb_store_want(w->want), &jobs));
+    int r = CALL_READ(
+        w->c, rd,
+        store_read_job(rd, (int64_t)w->in->job, jobpb_store_want(w->want), &jobs));
     bool done = r > 0 && store_state_final(jobs.v[0].state);
 
     if (r == 0)
@@ -271,7 +275,8 @@ call_wait(struct call *c)
     if (w.in->what_case == PB_WAIT__WHAT_JOB) {
         r = wait_job(&w, deadline);
     } else if (w.in->what_case == PB_WAIT__WHAT__NOT_SET) {
-        r = call_fail(c, PB_ERROR__CODE__INVALID, NULL, "one of batch, batch_name, job is needed");
+        r = call_fail(c, PB_ERROR__CODE__INVALID, NULL,
+                      "one of batch, batch_name, job is needed");
     } else {
         r = find_batch(&w);
         if (r == 0)

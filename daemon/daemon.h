@@ -28,7 +28,7 @@ struct store;
 struct daemon {
     /* Constant while calls are served. */
     const char *config_path; /* NULL: all defaults */
-    struct store *store;     /* the writer's; others may ask for its path and epoch only */
+    struct store *store; /* the writer's; others may ask for its path and epoch only */
     struct store_writer *writer;
     struct store_pool *readers;
     struct hub *hub;
@@ -41,8 +41,8 @@ struct daemon {
     struct go_mutex env_mu;
     struct job_env *env; /* guarded by env_mu: replaced by a reload */
 
-    bool draining; /* atomic: no new jobs, and none starts */
-    bool low_disk; /* atomic: below limits.disk_free */
+    bool draining;      /* atomic: no new jobs, and none starts */
+    bool low_disk;      /* atomic: below limits.disk_free */
     int64_t free_bytes; /* atomic: of the disk */
 };
 

@@ -21,10 +21,10 @@
  * its tasks are registered.
  */
 
-#define HASH_N      65536 /* a power of two */
-#define EARLY_MAX   4096
+#define HASH_N        65536 /* a power of two */
+#define EARLY_MAX     4096
 #define STOP_PATIENCE (5 * GO_SECOND)
-#define AHEAD_TIME  0.02 /* s: as many jobs are claimed ahead as end in this time */
+#define AHEAD_TIME    0.02 /* s: as many jobs are claimed ahead as end in this time */
 
 struct early {
     int64_t job, batch; /* one of them is 0 */
@@ -41,10 +41,10 @@ struct dispatch {
 
     /* All guarded by mu. */
     struct task **hash;
-    struct task *first;   /* all tasks, newest first */
-    int64_t n_tasks;      /* registered, until their finish is recorded */
+    struct task *first; /* all tasks, newest first */
+    int64_t n_tasks;    /* registered, until their finish is recorded */
     bool queued, held;
-    bool stuck; /* queued jobs wait for others of their batch to end */
+    bool stuck;           /* queued jobs wait for others of their batch to end */
     bool claiming, ended; /* a claim is under way; the claiming goroutine has ended */
     bool stop;            /* start no more */
     bool hurry;
@@ -53,11 +53,11 @@ struct dispatch {
     struct dispatch_counts counts;
     struct line {
         struct task *first, **last;
-        int64_t ahead; /* how many may stand in line */
+        int64_t ahead;               /* how many may stand in line */
         int64_t ended, ended_before; /* since the start; when ahead was last set */
     } lines[STORE_KIND_MAX + 1];
     uint64_t ends, ends_planned; /* tasks ended; at the last plan */
-    int64_t ahead_at; /* go_now() when ahead was last set */
+    int64_t ahead_at;            /* go_now() when ahead was last set */
     int64_t suspects;
     struct plan_queue queues[STORE_QUEUES_MAX];
     struct early *early;
@@ -207,7 +207,8 @@ ahead_locked(struct dispatch *dp)
     dp->ahead_at = now;
     for (int k = 0; k <= STORE_KIND_MAX; k++) {
         struct line *l = &dp->lines[k];
-        double rate = (double)(l->ended - l->ended_before) / (double)span * (double)GO_SECOND;
+        double rate =
+            (double)(l->ended - l->ended_before) / (double)span * (double)GO_SECOND;
         int64_t want = (int64_t)(rate * AHEAD_TIME);
 
         l->ended_before = l->ended;
@@ -374,7 +375,8 @@ claim(struct dispatch *dp)
     dp->n_early = 0;
     if (r >= 0) {
         for (int i = 0; i < p->n_lanes; i++)
-            spend_locked(dp, STORE_LANE_QUEUE(p->claims[i].v[0].lane), (int64_t)p->claims[i].n);
+            spend_locked(dp, STORE_LANE_QUEUE(p->claims[i].v[0].lane),
+                         (int64_t)p->claims[i].n);
         dp->held = p->held;
         dp->stuck = p->stuck;
         dp->again_at = p->again_at;
@@ -423,7 +425,8 @@ dispatch_start(struct dispatch *dp)
 /* --- tasks ------------------------------------------------------------------------------- */
 
 void
-dispatch_began(struct dispatch *dp, struct task *t, struct go_ctx *ctx, struct job_run *run)
+dispatch_began(struct dispatch *dp, struct task *t, struct go_ctx *ctx,
+               struct job_run *run)
 {
     go_mutex_lock(&dp->mu);
     t->ctx = ctx;

@@ -76,12 +76,13 @@ struct dispatch_look {
 bool dispatch_look(struct dispatch *dp, int64_t id, struct dispatch_look *ret);
 
 /* Up to max running jobs with ids above after, in order: their number. */
-size_t dispatch_list(struct dispatch *dp, int64_t after, size_t max, struct dispatch_look *ret);
+size_t dispatch_list(struct dispatch *dp, int64_t after, size_t max,
+                     struct dispatch_look *ret);
 
 struct dispatch_counts {
     int64_t running;
     struct {
-        int64_t running, in_line; /* in goroutines; claimed ahead */
+        int64_t running, in_line;  /* in goroutines; claimed ahead */
         int64_t succeeded, failed; /* since the start */
         int64_t limit;
     } kind[STORE_KIND_MAX + 1];

@@ -23,7 +23,8 @@ errtext_parse(struct proto_arena *a, const char *text, int dflt)
     if (e == NULL)
         return NULL;
     if (end == text || *end != ' ' || bar == NULL ||
-        protobuf_c_enum_descriptor_get_value(&pb_error__code__descriptor, (int)code) == NULL) {
+        protobuf_c_enum_descriptor_get_value(&pb_error__code__descriptor, (int)code) ==
+            NULL) {
         PB_SET(e, code, (PbError__Code)dflt);
         e->message = proto_arena_dup(a, text, strlen(text));
         return e->message != NULL ? e : NULL;

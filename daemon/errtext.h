@@ -11,7 +11,8 @@
 #include "proto/pb.h"
 
 /* Never fails: what does not fit is cut. */
-void errtext_print(char *out, size_t size, int code, const char *field, const char *message);
+void errtext_print(char *out, size_t size, int code, const char *field,
+                   const char *message);
 
 /* Text that is not of this form becomes the message, with code dflt. NULL: no memory. */
 PbError *errtext_parse(struct proto_arena *a, const char *text, int dflt);

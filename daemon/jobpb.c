@@ -37,7 +37,8 @@ jobpb_store_want(unsigned want)
 /* --- from the spec and the result -------------------------------------------------------- */
 
 static ProtobufCMessage *
-unpack(struct call *c, const ProtobufCMessageDescriptor *desc, const void *data, size_t len)
+unpack(struct call *c, const ProtobufCMessageDescriptor *desc, const void *data,
+       size_t len)
 {
     struct proto_err err = {.text = ""};
     ProtobufCMessage *m;
@@ -48,7 +49,8 @@ unpack(struct call *c, const ProtobufCMessageDescriptor *desc, const void *data,
     if (r == -ENOBUFS)
         (void)call_fail(c, PB_ERROR__CODE__TOO_LARGE, NULL, "the reply is too large");
     else
-        (void)call_fail(c, PB_ERROR__CODE__STORAGE, NULL, "a stored message cannot be read");
+        (void)call_fail(c, PB_ERROR__CODE__STORAGE, NULL,
+                        "a stored message cannot be read");
     return NULL;
 }
 
@@ -65,7 +67,8 @@ from_spec(struct call *c, const struct store_job *j, unsigned want, PbJob *out)
     out->key = s->key;
     out->deadline = s->deadline;
     out->n_labels = s->n_labels;
-    out->labels = (PbJob__LabelsEntry **)(void *)s->labels; /* maps of strings are all alike */
+    out->labels =
+        (PbJob__LabelsEntry **)(void *)s->labels; /* maps of strings are all alike */
     if (s->has_retries || c->cfg->defaults.retries > 0) {
         int64_t left = PB_GET(s, retries, (uint32_t)c->cfg->defaults.retries) - j->fails;
 
@@ -83,7 +86,8 @@ from_result(struct call *c, const struct store_job *j, PbJob *out)
 
     if (j->result == NULL)
         return 0;
-    res = (PbJobResult *)(void *)unpack(c, &pb_job_result__descriptor, j->result, j->result_len);
+    res = (PbJobResult *)(void *)unpack(c, &pb_job_result__descriptor, j->result,
+                                        j->result_len);
     if (res == NULL)
         return -ENOBUFS;
     switch (res->result_case) {
@@ -121,8 +125,10 @@ static const struct {
     const char *text;
 } outcomes[] = {
     [0] = {PB_JOB__STATE__STATE_NONE, PB_ERROR__CODE__INTERNAL, "unknown"},
-    [STORE_END_SUCCEEDED] = {PB_JOB__STATE__STATE_SUCCEEDED, PB_ERROR__CODE__INTERNAL, ""},
-    [STORE_END_FAILED] = {PB_JOB__STATE__STATE_FAILED, PB_ERROR__CODE__INTERNAL, "failed"},
+    [STORE_END_SUCCEEDED] = {PB_JOB__STATE__STATE_SUCCEEDED, PB_ERROR__CODE__INTERNAL,
+                             ""},
+    [STORE_END_FAILED] = {PB_JOB__STATE__STATE_FAILED, PB_ERROR__CODE__INTERNAL,
+                          "failed"},
     [STORE_END_CANCELLED] = {PB_JOB__STATE__STATE_CANCELLED, PB_ERROR__CODE__CANCELLED,
                              "cancelled"},
     [STORE_END_DEAD] = {PB_JOB__STATE__STATE_DEAD, PB_ERROR__CODE__POISON,
@@ -137,7 +143,8 @@ static const struct {
 static PbError *
 error_of(struct call *c, const struct store_attempt *a)
 {
-    size_t o = (size_t)a->outcome < sizeof(outcomes) / sizeof(outcomes[0]) ? a->outcome : 0;
+    size_t o =
+        (size_t)a->outcome < sizeof(outcomes) / sizeof(outcomes[0]) ? a->outcome : 0;
     PbError *e = errtext_parse(&c->mem, a->error != NULL ? a->error : outcomes[o].text,
                                outcomes[o].code);
 
@@ -149,7 +156,8 @@ error_of(struct call *c, const struct store_attempt *a)
 static PbAttempt *
 attempt_of(struct call *c, const struct store_attempt *a)
 {
-    size_t o = (size_t)a->outcome < sizeof(outcomes) / sizeof(outcomes[0]) ? a->outcome : 0;
+    size_t o =
+        (size_t)a->outcome < sizeof(outcomes) / sizeof(outcomes[0]) ? a->outcome : 0;
     PbAttempt *out = call_new(c, &pb_attempt__descriptor);
 
     if (out == NULL)
@@ -160,7 +168,8 @@ attempt_of(struct call *c, const struct store_attempt *a)
     out->error = error_of(c, a);
     out->started = call_time_ms(c, a->started);
     out->finished = call_time_ms(c, a->finished);
-    return out->error != NULL && out->started != NULL && out->finished != NULL ? out : NULL;
+    return out->error != NULL && out->started != NULL && out->finished != NULL ? out
+                                                                               : NULL;
 }
 
 static int
@@ -266,7 +275,8 @@ static PbBatch__State
 batch_state(const struct store_batch_info *b)
 {
     if (b->finished != 0)
-        return b->cancelled ? PB_BATCH__STATE__STATE_CANCELLED : PB_BATCH__STATE__STATE_DONE;
+        return b->cancelled ? PB_BATCH__STATE__STATE_CANCELLED
+                            : PB_BATCH__STATE__STATE_DONE;
     return b->closed ? PB_BATCH__STATE__STATE_CLOSED : PB_BATCH__STATE__STATE_OPEN;
 }
 
@@ -281,7 +291,7 @@ batch_counts(struct call *c, const struct store_batch_info *b)
     for (int s = 0; s < STORE_STATE_N; s++)
         total += (uint64_t)b->n[s];
     PB_SET(n, total, total);
-#define N(state) ((uint64_t)b->n[(state) - STORE_BLOCKED])
+#define N(state) ((uint64_t)b->n[(state)-STORE_BLOCKED])
     PB_SET(n, scheduled, N(STORE_SCHEDULED) + N(STORE_BLOCKED));
     PB_SET(n, queued, N(STORE_QUEUED));
     PB_SET(n, running, N(STORE_RUNNING));

@@ -83,8 +83,8 @@ set_group(const struct config *cfg, const char *url, char *err, size_t size)
         return fail(-EINVAL, err, size, url, why);
     }
     if (chown(url + strlen("ipc://"), (uid_t)-1, (gid_t)gid) < 0) {
-        (void)snprintf(why, sizeof(why), "cannot give it to group %.60s: %s", cfg->socket.group,
-                       strerror(errno));
+        (void)snprintf(why, sizeof(why), "cannot give it to group %.60s: %s",
+                       cfg->socket.group, strerror(errno));
         return fail(-EACCES, err, size, url, why);
     }
     return 0;

@@ -15,9 +15,9 @@
 
 enum { LINE_MAX_BYTES = 2048 };
 
-static int log_level = CFG_LOG_INFO;   /* atomic */
-static int log_format = CFG_LOG_TEXT;  /* atomic */
-static int log_journal;                /* atomic: standard error is the journal */
+static int log_level = CFG_LOG_INFO;  /* atomic */
+static int log_format = CFG_LOG_TEXT; /* atomic */
+static int log_journal;               /* atomic: standard error is the journal */
 
 static const struct {
     const char *name;
@@ -66,7 +66,8 @@ now_text(char out[UNITS_TEXT_MAX])
     struct timespec t;
 
     (void)clock_gettime(CLOCK_REALTIME, &t);
-    units_format_time((int64_t)t.tv_sec * 1000000000 + t.tv_nsec / 1000000 * 1000000, out);
+    units_format_time((int64_t)t.tv_sec * 1000000000 + t.tv_nsec / 1000000 * 1000000,
+                      out);
 }
 
 /* text as the inside of a JSON string. Cut where out ends. */
@@ -96,8 +97,8 @@ line_json(char *line, size_t size, int level, const char *text)
     size_t n;
 
     now_text(time);
-    n = (size_t)snprintf(line, size, "{\"time\":\"%s\",\"level\":\"%s\",\"message\":\"", time,
-                         levels[level].name);
+    n = (size_t)snprintf(line, size, "{\"time\":\"%s\",\"level\":\"%s\",\"message\":\"",
+                         time, levels[level].name);
     n += json_escape(line + n, size - n - 4, text);
     memcpy(line + n, "\"}\n", 4);
     return n + 3;

@@ -63,7 +63,8 @@ load(void)
 int
 main(int argc, char **argv)
 {
-    static const char *const levels[] = {"error", "warning", "notice", "info", "debug", NULL};
+    static const char *const levels[] = {"error", "warning", "notice",
+                                         "info",  "debug",   NULL};
     static const char *const formats[] = {"text", "json", NULL};
     enum { CHECK = 256, LEVEL, FORMAT, VERSION, HELP };
     static const struct option options[] = {

@@ -92,7 +92,8 @@ queue_room(struct store *st, struct plan *p, int64_t id, int64_t claimed)
     if (q.conf.rate > 0) {
         tokens = plan_tokens(&p->queues[id], &q.conf, p->now) - (double)claimed;
         if (tokens < 1.0) {
-            int64_t at = p->now + (int64_t)ceil((1.0 - tokens) / q.conf.rate * (double)GO_SECOND);
+            int64_t at =
+                p->now + (int64_t)ceil((1.0 - tokens) / q.conf.rate * (double)GO_SECOND);
 
             p->again_at = at < p->again_at ? at : p->again_at;
         }
@@ -103,8 +104,8 @@ queue_room(struct store *st, struct plan *p, int64_t id, int64_t claimed)
 }
 
 static int64_t
-lane_room(struct store *st, struct plan *p, int64_t lane, int64_t total, const int64_t *by_kind,
-          const int64_t *by_queue, bool suspect)
+lane_room(struct store *st, struct plan *p, int64_t lane, int64_t total,
+          const int64_t *by_kind, const int64_t *by_queue, bool suspect)
 {
     int64_t queue = STORE_LANE_QUEUE(lane);
     int kind = STORE_LANE_KIND(lane);
@@ -154,7 +155,8 @@ claim_lanes(struct store *st, struct plan *p, const struct lane *v, int n)
         if (c->n == 0)
             continue;
         p->n_lanes++;
-        p->more = p->more || (int64_t)c->n == p->lane_max || c->text_len >= SPEC_BYTES / 2;
+        p->more =
+            p->more || (int64_t)c->n == p->lane_max || c->text_len >= SPEC_BYTES / 2;
         total += (int64_t)c->n;
         by_kind[STORE_LANE_KIND(v[i].lane)] += (int64_t)c->n;
         by_queue[STORE_LANE_QUEUE(v[i].lane)] += (int64_t)c->n;

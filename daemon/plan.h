@@ -47,6 +47,7 @@ void plan_prepare(struct plan *p);
 void plan_fini(struct plan *p);
 
 /* Starts that the rate of a queue allows at now. */
-double plan_tokens(const struct plan_queue *q, const struct store_queue_conf *c, int64_t now);
+double plan_tokens(const struct plan_queue *q, const struct store_queue_conf *c,
+                   int64_t now);
 
 #endif

@@ -232,7 +232,8 @@ worker_add(struct rpc *rpc)
     rpc->n++;
     rpc->receiving++;
     go_mutex_unlock(&rpc->mu);
-    if (go_opt((&(const struct go_opts){.name = "call", .wg = &rpc->wg}), worker_main, w) > 0)
+    if (go_opt((&(const struct go_opts){.name = "call", .wg = &rpc->wg}), worker_main,
+               w) > 0)
         return 0;
     go_mutex_lock(&rpc->mu);
     rpc->n--;

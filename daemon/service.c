@@ -87,9 +87,10 @@ static void
 on_failed(void *arg, const char *why)
 {
     (void)arg;
-    log_error("the store has failed and takes no more changes until the daemon is started "
-              "again: %s",
-              why);
+    log_error(
+        "the store has failed and takes no more changes until the daemon is started "
+        "again: %s",
+        why);
 }
 
 static struct store_keep
@@ -130,10 +131,12 @@ open_store(struct service *s, const struct config *cfg)
     s->d.epoch = store_epoch(s->d.store);
     rec = store_recovered(s->d.store);
     if (rec.requeued + rec.poisoned + rec.cancelled > 0)
-        log_notice("the last run of the daemon ended with jobs running: %lld queued again, "
-                   "%lld dead, %lld cancelled",
-                   (long long)rec.requeued, (long long)rec.poisoned, (long long)rec.cancelled);
-    r = GO_BLOCKING(store_pool_open(s->db_path, READERS, &s->d.readers, err, sizeof(err)));
+        log_notice(
+            "the last run of the daemon ended with jobs running: %lld queued again, "
+            "%lld dead, %lld cancelled",
+            (long long)rec.requeued, (long long)rec.poisoned, (long long)rec.cancelled);
+    r = GO_BLOCKING(
+        store_pool_open(s->db_path, READERS, &s->d.readers, err, sizeof(err)));
     if (r < 0)
         log_error("%s", err);
     return r;

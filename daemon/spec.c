@@ -34,7 +34,8 @@ check_times(const struct config *cfg, const PbJobSpec *s, struct job_error *err)
     int64_t timeout = pb_duration_ns(s->timeout, 0);
 
     if (timeout < 0)
-        return job_error_set(err, PB_ERROR__CODE__INVALID, "timeout", "timeout is negative");
+        return job_error_set(err, PB_ERROR__CODE__INVALID, "timeout",
+                             "timeout is negative");
     if (timeout > cfg->limits.timeout)
         return job_error_set(err, PB_ERROR__CODE__INVALID, "timeout",
                              "timeout is above limits.timeout (%lld s)",
@@ -76,9 +77,10 @@ check_needs(const PbNeeds *n, struct job_error *err)
         return job_error_set(err, PB_ERROR__CODE__UNSUPPORTED, "needs.keys",
                              "needs.keys is not supported: name the jobs by id");
     if (n->n_siblings > 0)
-        return job_error_set(err, PB_ERROR__CODE__UNSUPPORTED, "needs.siblings",
-                             "needs.siblings is not supported: submit the awaited jobs first "
-                             "and name them by id");
+        return job_error_set(
+            err, PB_ERROR__CODE__UNSUPPORTED, "needs.siblings",
+            "needs.siblings is not supported: submit the awaited jobs first "
+            "and name them by id");
     if (n->n_jobs + n->n_batches + n->n_batch_names > NEEDS_MAX)
         return job_error_set(err, PB_ERROR__CODE__INVALID, "needs",
                              "needs names more than %d", NEEDS_MAX);
@@ -99,7 +101,8 @@ spec_check(struct job_env *env, const PbJobSpec *s, struct job_error *err)
         r = check_text(err, "queue", s->queue, QUEUE_MAX_BYTES);
     if (r == 0 && (s->priority < -PRIORITY_MAX || s->priority > PRIORITY_MAX))
         r = job_error_set(err, PB_ERROR__CODE__INVALID, "priority",
-                          "priority is not between %d and %d", -PRIORITY_MAX, PRIORITY_MAX);
+                          "priority is not between %d and %d", -PRIORITY_MAX,
+                          PRIORITY_MAX);
     if (r == 0 && s->has_retries && s->retries > cfg->limits.retries)
         r = job_error_set(err, PB_ERROR__CODE__INVALID, "retries",
                           "retries is above limits.retries (%lld)",
@@ -117,7 +120,8 @@ spec_labels(struct proto_arena *a, void *const *entries, size_t n)
     struct store_label *v = proto_arena_alloc(a, n * sizeof(*v));
 
     for (size_t i = 0; v != NULL && i < n; i++) {
-        const PbJobSpec__LabelsEntry *e = entries[i]; /* all maps of strings look like this */
+        const PbJobSpec__LabelsEntry *e =
+            entries[i]; /* all maps of strings look like this */
 
         v[i] = (struct store_label){e->key != NULL ? e->key : "",
                                     e->value != NULL ? e->value : ""};
@@ -126,8 +130,8 @@ spec_labels(struct proto_arena *a, void *const *entries, size_t n)
 }
 
 int
-spec_row(const struct config *cfg, const PbJobSpec *s, int64_t now_ms, struct proto_arena *a,
-         struct store_new_job *ret)
+spec_row(const struct config *cfg, const PbJobSpec *s, int64_t now_ms,
+         struct proto_arena *a, struct store_new_job *ret)
 {
     struct store_new_job j = {
         .lane = STORE_LANE(0, s->kind_case, false),
@@ -151,7 +155,8 @@ spec_row(const struct config *cfg, const PbJobSpec *s, int64_t now_ms, struct pr
     if (s->at != NULL)
         j.run_at = (pb_timestamp_ns(s->at, 0) + GO_MILLISECOND - 1) / GO_MILLISECOND;
     else if (s->after != NULL)
-        j.run_at = now_ms + (pb_duration_ns(s->after, 0) + GO_MILLISECOND - 1) / GO_MILLISECOND;
+        j.run_at =
+            now_ms + (pb_duration_ns(s->after, 0) + GO_MILLISECOND - 1) / GO_MILLISECOND;
     *ret = j;
     return 0;
 }

@@ -173,13 +173,15 @@ attempt_deadline(const struct config *cfg, const PbJobSpec *spec, bool *ret_job)
     *ret_job = false;
     if (spec->deadline == NULL)
         return at;
-    job = go_deadline(pb_timestamp_ns(spec->deadline, 0) - daemon_now_ms() * GO_MILLISECOND);
+    job = go_deadline(pb_timestamp_ns(spec->deadline, 0) -
+                      daemon_now_ms() * GO_MILLISECOND);
     *ret_job = job < at;
     return job < at ? job : at;
 }
 
 static enum store_outcome
-outcome_of(struct task *t, const PbJobSpec *spec, struct job_run *run, int r, bool job_deadline)
+outcome_of(struct task *t, const PbJobSpec *spec, struct job_run *run, int r,
+           bool job_deadline)
 {
     enum stop_why why = (enum stop_why)LOAD(&t->stop, ACQUIRE);
     int code = run->err.code;
@@ -213,7 +215,8 @@ run_spec(struct task *t, const PbJobSpec *spec)
     int r;
 
     if (job_deadline && deadline <= go_now()) {
-        set_error(t, PB_ERROR__CODE__EXPIRED, NULL, "its deadline passed before it started");
+        set_error(t, PB_ERROR__CODE__EXPIRED, NULL,
+                  "its deadline passed before it started");
         return STORE_END_FAILED;
     }
     ctx = go_ctx_with_deadline(NULL, deadline);
@@ -241,8 +244,8 @@ task_main(struct task *t)
     int r;
 
     proto_arena_init(&mem, (size_t)t->claim.spec_len * SPEC_FACTOR + SPEC_SPARE);
-    r = proto_unpack(&pb_job_spec__descriptor, t->claim.spec, t->claim.spec_len, PROTO_TRUST,
-                     &mem, &m, &err);
+    r = proto_unpack(&pb_job_spec__descriptor, t->claim.spec, t->claim.spec_len,
+                     PROTO_TRUST, &mem, &m, &err);
     if (r < 0) {
         set_error(t, PB_ERROR__CODE__INTERNAL, NULL, "its stored spec cannot be read");
         outcome = STORE_END_FAILED;

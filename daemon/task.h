@@ -21,14 +21,14 @@
 struct task {
     /* Constant after new. */
     struct dispatch *dp;
-    struct job_env *env; /* a reference */
+    struct job_env *env;        /* a reference */
     struct store_claimed claim; /* claim.spec points to spec below */
 
     /* Guarded by dispatch. */
     struct task *hash_next, *prev, *next;
     struct task *line_next; /* claimed, waits for room among its kind */
     int64_t goroutine;
-    struct go_ctx *ctx; /* NULL before it began and after it ended */
+    struct go_ctx *ctx;  /* NULL before it began and after it ended */
     struct job_run *run; /* on the goroutine's stack while it runs, for its progress */
     int64_t since;
 
@@ -44,14 +44,16 @@ struct task {
 };
 
 /* A copy of c. NULL: no memory. */
-struct task *task_new(struct dispatch *dp, struct job_env *env, const struct store_claimed *c);
+struct task *task_new(struct dispatch *dp, struct job_env *env,
+                      const struct store_claimed *c);
 void task_free(struct task *t);
 
 /* Start its goroutine: its id, or -ENOMEM (then nothing was started). */
 int64_t task_start(struct task *t);
 
 /* Record the end of an attempt that never ran. */
-void task_give_up(struct task *t, enum store_outcome outcome, int code, const char *message);
+void task_give_up(struct task *t, enum store_outcome outcome, int code,
+                  const char *message);
 
 /* Dispatch's lock is held or t has not started: tell it to stop. */
 void task_stop(struct task *t, enum stop_why why);

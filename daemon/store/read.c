@@ -222,6 +222,34 @@ static const char list_batch[] =
     JOB_SQL "JOIN span s ON j.id BETWEEN s.first AND s.last WHERE s.batch = ?10"
             " AND s.last > ?2 AND s.first <= ?8 AND j.batch = ?10 AND j.id > ?2"
             " AND j.id <= ?8" FILTER_SQL " ORDER BY s.first, j.id LIMIT ?9";
+static const char list_all_down[] =
+    JOB_SQL "WHERE j.id < ?2 AND j.id >= ?8" FILTER_SQL " ORDER BY j.id DESC LIMIT ?9";
+static const char list_batch_down[] =
+    JOB_SQL "JOIN span s ON j.id BETWEEN s.first AND s.last WHERE s.batch = ?10"
+            " AND s.first < ?2 AND s.last >= ?8 AND j.batch = ?10 AND j.id < ?2"
+            " AND j.id >= ?8" FILTER_SQL " ORDER BY s.first DESC, j.id DESC LIMIT ?9";
+
+static const char *
+list_sql(const struct store_filter *f)
+{
+    if (f->newest_first)
+        return f->batch != 0 ? list_batch_down : list_all_down;
+    return f->batch != 0 ? list_batch : list_all;
+}
+
+static const char *
+horizon_sql(const struct store_filter *f)
+{
+    if (f->newest_first)
+        return f->batch != 0
+                   ? "SELECT max(min(last, ?1 - 1)), min(first) FROM span"
+                     " WHERE batch = ?2 AND first < ?1"
+                   : "SELECT (SELECT max(id) FROM job WHERE id < ?1), min(id) FROM job";
+    return f->batch != 0
+               ? "SELECT min(max(first, ?1 + 1)), max(last) FROM span"
+                 " WHERE batch = ?2 AND last > ?1"
+               : "SELECT (SELECT min(id) FROM job WHERE id > ?1), max(id) FROM job";
+}
 
 /* The last id a call starting after `after` may look at, and the last there is. */
 static int
@@ -233,21 +261,18 @@ horizon(struct store_reader *rd, const struct store_filter *f, int64_t after,
     int64_t first;
     int r;
 
-    r = store_rd_prepare(
-        rd,
-        f->batch != 0
-            ? "SELECT min(max(first, ?1 + 1)), max(last) FROM span"
-              " WHERE batch = ?2 AND last > ?1"
-            : "SELECT (SELECT min(id) FROM job WHERE id > ?1), max(id) FROM job",
-        f->batch != 0 ? 2 : 1, v, &q);
+    r = store_rd_prepare(rd, horizon_sql(f), f->batch != 0 ? 2 : 1, v, &q);
     if (r == 0)
         r = store_rd_step(rd, q);
     if (r > 0) {
         first = sqlite3_column_int64(q, 0);
         *ret_last = sqlite3_column_int64(q, 1);
-        *ret_to = (first > after ? first : after) + LOOK_MAX;
+        if (f->newest_first)
+            *ret_to = first - LOOK_MAX;
+        else
+            *ret_to = (first > after ? first : after) + LOOK_MAX;
         if (first == 0)
-            *ret_last = 0;
+            *ret_last = f->newest_first ? INT64_MAX : 0;
     }
     sqlite3_finalize(q);
     return r < 0 ? r : 0;
@@ -257,15 +282,16 @@ int
 store_read_jobs(struct store_reader *rd, const struct store_filter *f, int64_t after,
                 size_t max, unsigned want, struct store_jobs *ret)
 {
-    int64_t v[5] = {want, after, f->states, f->kind, f->queue};
+    int64_t from = f->newest_first && after == 0 ? INT64_MAX : after;
+    int64_t v[5] = {want, from, f->states, f->kind, f->queue};
     struct store_jobs jobs = {.v = NULL};
     sqlite3_stmt *q = NULL;
     int64_t to = 0, last = 0;
     int r;
 
-    r = horizon(rd, f, after, &to, &last);
+    r = horizon(rd, f, from, &to, &last);
     if (r == 0)
-        r = store_rd_prepare(rd, f->batch != 0 ? list_batch : list_all, 5, v, &q);
+        r = store_rd_prepare(rd, list_sql(f), 5, v, &q);
     if (r == 0) {
         if (f->label_key != NULL) {
             sqlite3_bind_text(q, 6, f->label_key, -1, SQLITE_STATIC);
@@ -288,7 +314,7 @@ store_read_jobs(struct store_reader *rd, const struct store_filter *f, int64_t a
     }
     if (jobs.n == max && max > 0)
         to = jobs.v[jobs.n - 1].id;
-    jobs.next = to < last ? to : 0;
+    jobs.next = f->newest_first ? (to > last ? to : 0) : to < last ? to : 0;
     *ret = jobs;
     return 0;
 }

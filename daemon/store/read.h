@@ -60,14 +60,16 @@ struct store_filter {
     int kind;                            /* -1: any */
     int64_t queue;                       /* -1: any */
     const char *label_key, *label_value; /* of the job or its batch; key NULL: any */
+    bool newest_first;
 };
 
 /* The job of that id: 1, or 0 = there is none. */
 int store_read_job(struct store_reader *rd, int64_t id, unsigned want,
                    struct store_jobs *ret);
 
-/* Jobs with ids above `after`, in order of id, at most max. Looks at no more than 50 000
- * rows a call: ret->n may be small and ret->next still set. */
+/* Jobs with ids above `after`, in order of id, at most max; newest first: with ids below
+ * `after` (0: from the newest), in falling order. Looks at no more than 50 000 rows a call:
+ * ret->n may be small and ret->next still set. */
 int store_read_jobs(struct store_reader *rd, const struct store_filter *f, int64_t after,
                     size_t max, unsigned want, struct store_jobs *ret);
 

@@ -41,8 +41,8 @@ call(nng_msg *msg)
         return;
     }
     proto_arena_init(&a, ARENA);
-    if (proto_unpack(&pb_response__descriptor, nng_msg_body(msg), nng_msg_len(msg), PROTO_CHECK,
-                     &a, &rep, &err) < 0 ||
+    if (proto_unpack(&pb_response__descriptor, nng_msg_body(msg), nng_msg_len(msg),
+                     PROTO_CHECK, &a, &rep, &err) < 0 ||
         proto_json_print(rep, &out) < 0)
         (void)printf("bad reply: %s\n", err.text);
     else
@@ -126,8 +126,9 @@ main(int argc, char **argv)
     if (rv != 0)
         die(argv[1], rv);
     while ((n = getline(&line, &cap, stdin)) > 0) {
-        nng_msg *msg = line[0] == '!' ? raw(line + 1)
-                                      : from_json(line, (size_t)n, argc > 2 ? argv[2] : NULL);
+        nng_msg *msg = line[0] == '!'
+                           ? raw(line + 1)
+                           : from_json(line, (size_t)n, argc > 2 ? argv[2] : NULL);
 
         if (msg != NULL)
             call(msg);

@@ -1,0 +1,205 @@
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/call.h"
+#include "daemon/dispatch.h"
+#include "daemon/hub.h"
+#include "daemon/jobpb.h"
+#include "daemon/queuepb.h"
+#include "jobs/kind.h"
+#include "runtime/base/atomic.h"
+#include "runtime/go.h"
+
+enum { RUNNING_DFLT = 50, RUNNING_MAX = 1000, BATCHES_MAX = 100 };
+
+static uint64_t
+file_size(const char *path, const char *suffix)
+{
+    char name[4200];
+    struct stat st;
+
+    (void)snprintf(name, sizeof(name), "%s%s", path, suffix);
+    return stat(name, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static uint64_t
+rss_bytes(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+
+    if (f == NULL)
+        return 0;
+    if (fscanf(f, "%*u %lu", &pages) != 1)
+        pages = 0;
+    (void)fclose(f);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static int
+fill_kinds(struct call *c, PbStatsReply *rep)
+{
+    struct dispatch_counts n;
+
+    dispatch_counts(c->d->dispatch, &n);
+    rep->kinds = call_array(c, STORE_KIND_MAX + 1, sizeof(*rep->kinds));
+    if (rep->kinds == NULL)
+        return -ENOBUFS;
+    for (int k = 0; k <= STORE_KIND_MAX; k++) {
+        PbKindStats *s;
+
+        if (job_kind_find(k) == NULL)
+            continue;
+        s = call_new(c, &pb_kind_stats__descriptor);
+        if (s == NULL)
+            return -ENOBUFS;
+        PB_SET(s, kind, (PbJob__Kind)k);
+        PB_SET(s, running, (uint64_t)n.kind[k].running);
+        PB_SET(s, succeeded, (uint64_t)n.kind[k].succeeded);
+        PB_SET(s, failed, (uint64_t)n.kind[k].failed);
+        PB_SET(s, limit, (uint32_t)n.kind[k].limit);
+        rep->kinds[rep->n_kinds++] = s;
+    }
+    return 0;
+}
+
+static int
+fill_scheduler(struct call *c, PbStatsReply *rep)
+{
+    PbSchedulerStats *out = call_new(c, &pb_scheduler_stats__descriptor);
+    struct go_stats s;
+
+    if (out == NULL)
+        return -ENOBUFS;
+    go_stats(&s);
+    PB_SET(out, procs, (uint32_t)s.maxprocs);
+    PB_SET(out, threads, (uint32_t)s.threads);
+    PB_SET(out, goroutines, (uint64_t)s.live);
+    PB_SET(out, spawned, (uint64_t)s.spawned);
+    PB_SET(out, runnable, (uint64_t)s.runnable);
+    PB_SET(out, parked, (uint64_t)s.parked);
+    PB_SET(out, steals, (uint64_t)s.steals);
+    PB_SET(out, handoffs, (uint64_t)s.handoffs);
+    PB_SET(out, switches, (uint64_t)s.switches);
+    PB_SET(out, stack_bytes, (uint64_t)s.stack_inuse);
+    PB_SET(out, preemptions, (uint64_t)s.preempted);
+    rep->scheduler = out;
+    return 0;
+}
+
+static int
+fill_store(struct call *c, PbStatsReply *rep)
+{
+    const char *path = store_path(c->d->store);
+    PbStoreStats *out = call_new(c, &pb_store_stats__descriptor);
+
+    if (out == NULL)
+        return -ENOBUFS;
+    PB_SET(out, file_bytes, GO_BLOCKING(file_size(path, "")));
+    PB_SET(out, wal_bytes, GO_BLOCKING(file_size(path, "-wal")));
+    PB_SET(out, free_bytes, (uint64_t)LOAD(&c->d->free_bytes, RELAXED));
+    rep->store = out;
+    return 0;
+}
+
+static int
+add_running(struct call *c, PbStatsReply *rep, int64_t id)
+{
+    struct store_jobs jobs = {.v = NULL};
+    int r = CALL_READ(c, rd, store_read_job(rd, id, jobpb_store_want(0), &jobs));
+
+    if (r > 0 && jobs.v[0].state == STORE_RUNNING) {
+        rep->running[rep->n_running] = jobpb_make(c, &jobs.v[0], 0);
+        if (rep->running[rep->n_running++] == NULL)
+            r = -ENOBUFS;
+    }
+    store_jobs_free(&jobs);
+    return r < 0 ? r : 0;
+}
+
+static int
+fill_running(struct call *c, PbStatsReply *rep)
+{
+    const PbStats *in = c->req->stats;
+    size_t max = PB_GET(in, running_limit, RUNNING_DFLT), n;
+    struct dispatch_look *v;
+    int r = 0;
+
+    max = max < RUNNING_MAX ? max : RUNNING_MAX;
+    v = call_array(c, max + 1, sizeof(*v));
+    rep->running = call_array(c, max + 1, sizeof(*rep->running));
+    if (v == NULL || rep->running == NULL)
+        return -ENOBUFS;
+    n = dispatch_list(c->d->dispatch, 0, max, v);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = add_running(c, rep, v[i].job);
+    return r;
+}
+
+/* The newest unfinished batches. */
+static int
+fill_batches(struct call *c, PbStatsReply *rep)
+{
+    struct store_batches v = {.v = NULL};
+    int r = CALL_READ(c, rd, store_read_batches(rd, 0, BATCHES_MAX, &v));
+
+    rep->batches = call_array(c, BATCHES_MAX, sizeof(*rep->batches));
+    if (r == 0 && rep->batches == NULL)
+        r = -ENOBUFS;
+    for (size_t i = 0; r == 0 && i < v.n; i++) {
+        if (v.v[i].finished != 0)
+            continue;
+        rep->batches[rep->n_batches] = jobpb_batch(c, &v.v[i]);
+        if (rep->batches[rep->n_batches++] == NULL)
+            r = -ENOBUFS;
+    }
+    store_batches_free(&v);
+    return r;
+}
+
+int
+call_stats(struct call *c)
+{
+    const PbStats *in = c->req->stats;
+    PbStatsReply *rep = call_new(c, &pb_stats_reply__descriptor);
+    PbQueue **queues;
+    size_t n_queues;
+    int r;
+
+    if (rep == NULL)
+        return -ENOBUFS;
+    rep->version = call_dup(c, DAEMON_VERSION);
+    PB_SET(rep, epoch, c->d->epoch);
+    rep->uptime = call_duration(c, go_now() - c->d->started);
+    PB_SET(rep, state,
+           LOAD(&c->d->draining, RELAXED) ? PB_DAEMON__STATE__STATE_DRAINING
+                                          : PB_DAEMON__STATE__STATE_RUNNING);
+    PB_SET(rep, rss_bytes, GO_BLOCKING(rss_bytes()));
+    PB_SET(rep, clients, (uint32_t)call_count());
+    PB_SET(rep, waiters, (uint64_t)hub_waiters(c->d->hub));
+    rep->counts = call_new(c, &pb_counts__descriptor);
+    if (rep->counts == NULL)
+        return -ENOBUFS;
+    r = queuepb_all(c, &queues, &n_queues, rep->counts);
+    if (r == 0 && PB_GET(in, queues, 0)) {
+        rep->queues = queues;
+        rep->n_queues = n_queues;
+    }
+    if (r == 0)
+        r = fill_kinds(c, rep);
+    if (r == 0)
+        r = fill_scheduler(c, rep);
+    if (r == 0)
+        r = fill_store(c, rep);
+    if (r == 0 && PB_GET(in, running, 0))
+        r = fill_running(c, rep);
+    if (r == 0)
+        r = fill_batches(c, rep);
+    if (r < 0)
+        return r;
+    c->rep->reply_case = PB_RESPONSE__REPLY_STATS;
+    c->rep->stats = rep;
+    return 0;
+}
