@@ -190,7 +190,7 @@ out_progress(const char *line)
     pthread_mutex_unlock(&mu);
 }
 
-static void
+__attribute__((format(printf, 1, 0))) static void
 complain(const char *fmt, va_list ap)
 {
     char text[1600];
