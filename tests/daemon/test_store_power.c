@@ -20,6 +20,7 @@
 #include "daemon/store/keep.h"
 #include "daemon/store/store.h"
 #include "daemon/store/submit.h"
+#include "runtime/base/san.h"
 #include "tests/daemon/crashvfs.h"
 
 /*
@@ -36,7 +37,9 @@
 enum {
     JOBS_MAX = 400,
     STEPS = 26,
-    SEEDS = 4,
+    /* Sanitizers are slow, and what they look for does not hide at single cuts. */
+    SEEDS = GO_ASAN || GO_TSAN ? 1 : 4,
+    STRIDE = GO_ASAN || GO_TSAN ? 13 : 1,
 };
 
 /* What the client was told. */
@@ -316,7 +319,7 @@ nothing_acknowledged_is_lost_wherever_the_power_is_cut(void **state)
     uint64_t seed = 0;
 
     (void)state;
-    for (cut = 0; total == 0; cut++) {
+    for (cut = 0; total == 0; cut += STRIDE) {
         for (seed = 0; seed < SEEDS && total == 0; seed++) {
             crashdisk_new();
             told_clear();
@@ -349,7 +352,7 @@ a_failed_sync_stops_acknowledging(void **state)
     int failures = 0;
 
     (void)state;
-    for (cut = 0; total == 0; cut++) {
+    for (cut = 0; total == 0; cut += STRIDE) {
         crashdisk_new();
         told_clear();
         crashdisk_fail_at(cut, SQLITE_IOERR_FSYNC);
@@ -366,7 +369,7 @@ a_failed_sync_stops_acknowledging(void **state)
         close_store();
         check_file(cut, seed);
     }
-    assert_true(failures > 20);
+    assert_true(failures > 20 / STRIDE);
     told_clear();
     crashdisk_free();
 }
@@ -379,7 +382,7 @@ a_full_disk_at_any_write_loses_nothing(void **state)
     uint64_t seed = 0;
 
     (void)state;
-    for (cut = 0; total == 0; cut++) {
+    for (cut = 0; total == 0; cut += STRIDE) {
         struct store_submitted done;
         int64_t ids[12];
 
