@@ -117,16 +117,44 @@ page_by_id(struct waiting *w)
     return r;
 }
 
+static bool
+ended(const struct store_event *ev)
+{
+    return ev->type == EVENT_STATE && store_state_final(ev->state);
+}
+
+#define FINAL_STATES                                                                     \
+    (1u << STORE_SUCCEEDED | 1u << STORE_FAILED | 1u << STORE_CANCELLED |                \
+     1u << STORE_DEAD)
+
+/* The jobs whose end is in evs, as far as they fit: the cursor goes to the event of the
+ * last one that was looked at. A job taken by retention, or running again by request, is
+ * not among them: there is nothing to show. */
 static int
-add_by_event(struct waiting *w, const struct store_event *ev)
+add_ended(struct waiting *w, const struct store_events *evs)
 {
     struct store_jobs jobs = {.v = NULL};
-    int r = CALL_READ(w->c, rd,
-                      store_read_job(rd, ev->job, jobpb_store_want(w->want), &jobs));
+    int64_t *ids = call_array(w->c, w->limit, sizeof(*ids));
+    size_t n = 0, seen = 0;
+    int r;
 
-    /* Taken by retention, or running again by request: then there is nothing to show. */
-    if (r > 0 && store_state_final(jobs.v[0].state))
-        r = add_job(w, &jobs.v[0]);
+    if (ids == NULL)
+        return -ENOBUFS;
+    for (size_t i = 0; i < evs->n && n < w->limit; i++)
+        if (ended(&evs->v[i]))
+            ids[n++] = evs->v[i].job;
+    r = CALL_READ(w->c, rd,
+                  store_read_jobs_of(rd, ids, n, FINAL_STATES, jobpb_store_want(w->want),
+                                     PAGE_BYTES, &jobs));
+    for (size_t i = 0; r >= 0 && i < evs->n; i++) {
+        if (ended(&evs->v[i]) && seen++ == (size_t)r) {
+            w->full = true;
+            break;
+        }
+        w->cursor = (uint64_t)evs->v[i].seq;
+    }
+    for (size_t i = 0; r >= 0 && i < jobs.n; i++)
+        r = add_job(w, &jobs.v[i]);
     store_jobs_free(&jobs);
     return r < 0 ? r : 0;
 }
@@ -139,13 +167,8 @@ page_by_event(struct waiting *w)
         w->c, rd,
         store_read_events(rd, (int64_t)w->cursor + 1, w->batch, PAGE_EVENTS, &evs));
 
-    for (size_t i = 0; r == 0 && !w->full && i < evs.n; i++) {
-        const struct store_event *ev = &evs.v[i];
-
-        if (ev->type == EVENT_STATE && store_state_final(ev->state))
-            r = add_by_event(w, ev);
-        w->cursor = (uint64_t)ev->seq;
-    }
+    if (r == 0)
+        r = add_ended(w, &evs);
     if (r == 0 && !w->full && evs.n < PAGE_EVENTS && evs.next > 0)
         w->cursor = (uint64_t)evs.next - 1;
     w->full = w->full || evs.n == PAGE_EVENTS;

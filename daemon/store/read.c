@@ -49,6 +49,8 @@ store_reader_close(struct store_reader *rd)
 {
     if (rd == NULL)
         return;
+    for (int i = 0; i < RD_KEPT; i++)
+        sqlite3_finalize(rd->kept[i]);
     sqlite3_close(rd->db);
     free(rd);
 }
@@ -75,15 +77,67 @@ store_rd_no_memory(struct store_reader *rd)
 }
 
 int
+store_rd_begin(struct store_reader *rd)
+{
+    int rc = sqlite3_exec(rd->db, "BEGIN", NULL, NULL, NULL);
+
+    return rc != SQLITE_OK ? store_rd_failed(rd, rc) : 0;
+}
+
+void
+store_rd_end(struct store_reader *rd)
+{
+    (void)sqlite3_exec(rd->db, "COMMIT", NULL, NULL,
+                       NULL); /* of reads: nothing to lose */
+}
+
+static sqlite3_stmt *
+take_kept(struct store_reader *rd, const char *sql)
+{
+    for (int i = 0; i < RD_KEPT; i++) {
+        sqlite3_stmt *q = rd->kept[i];
+
+        if (q == NULL || strcmp(sqlite3_sql(q), sql) != 0)
+            continue;
+        rd->kept[i] = NULL;
+        return q;
+    }
+    return NULL;
+}
+
+void
+store_rd_done(struct store_reader *rd, sqlite3_stmt *q)
+{
+    unsigned place = 0;
+
+    if (q == NULL)
+        return;
+    sqlite3_reset(q);
+    sqlite3_clear_bindings(q);
+    while (place < RD_KEPT && rd->kept[place] != NULL)
+        place++;
+    if (place == RD_KEPT) {
+        place = rd->next_kept++ % RD_KEPT;
+        sqlite3_finalize(rd->kept[place]);
+    }
+    rd->kept[place] = q;
+}
+
+int
 store_rd_prepare(struct store_reader *rd, const char *sql, int n, const int64_t *v,
                  sqlite3_stmt **ret)
 {
-    int rc = sqlite3_prepare_v2(rd->db, sql, -1, ret, NULL);
+    sqlite3_stmt *q = take_kept(rd, sql);
+    int rc;
 
-    if (rc != SQLITE_OK)
-        return store_rd_failed(rd, rc);
+    if (q == NULL) {
+        rc = sqlite3_prepare_v2(rd->db, sql, -1, &q, NULL);
+        if (rc != SQLITE_OK)
+            return store_rd_failed(rd, rc);
+    }
+    *ret = q;
     for (int i = 0; i < n; i++)
-        sqlite3_bind_int64(*ret, i + 1, v[i]);
+        sqlite3_bind_int64(q, i + 1, v[i]);
     return 0;
 }
 
@@ -199,12 +253,54 @@ store_read_job(struct store_reader *rd, int64_t id, unsigned want, struct store_
         r = add_job(rd, q, &jobs);
         r = r < 0 ? r : 1;
     }
-    sqlite3_finalize(q);
+    store_rd_done(rd, q);
     if (r > 0)
         *ret = jobs;
     else
         store_jobs_free(&jobs);
     return r;
+}
+
+/* Adds job `id`, if it exists and is in one of the states. */
+static int
+add_by_id(struct store_reader *rd, int64_t id, unsigned states, unsigned want,
+          struct store_jobs *jobs)
+{
+    int64_t v[3] = {want, id, states};
+    sqlite3_stmt *q = NULL;
+    int r =
+        store_rd_prepare(rd, JOB_SQL "WHERE j.id = ?2 AND (1 << j.state) & ?3", 3, v, &q);
+
+    if (r == 0)
+        r = store_rd_step(rd, q);
+    if (r > 0)
+        r = add_job(rd, q, jobs);
+    store_rd_done(rd, q);
+    return r;
+}
+
+int
+store_read_jobs_of(struct store_reader *rd, const int64_t *ids, size_t n, unsigned states,
+                   unsigned want, size_t max_bytes, struct store_jobs *ret)
+{
+    struct store_jobs jobs = {.v = NULL};
+    size_t bytes = 0, had = 0, i;
+    int r = store_rd_begin(rd);
+
+    if (r < 0)
+        return r;
+    for (i = 0; r >= 0 && i < n && bytes < max_bytes; i++) {
+        r = add_by_id(rd, ids[i], states, want, &jobs);
+        if (r >= 0 && jobs.n > had)
+            bytes += jobs.v[had++].result_len;
+    }
+    store_rd_end(rd);
+    if (r < 0) {
+        store_jobs_free(&jobs);
+        return r;
+    }
+    *ret = jobs;
+    return (int)i;
 }
 
 /* The table is walked by id; a batch's jobs by its spans. */
@@ -274,7 +370,7 @@ horizon(struct store_reader *rd, const struct store_filter *f, int64_t after,
         if (first == 0)
             *ret_last = f->newest_first ? INT64_MAX : 0;
     }
-    sqlite3_finalize(q);
+    store_rd_done(rd, q);
     return r < 0 ? r : 0;
 }
 
@@ -307,7 +403,7 @@ store_read_jobs(struct store_reader *rd, const struct store_filter *f, int64_t a
                 break;
         }
     }
-    sqlite3_finalize(q);
+    store_rd_done(rd, q);
     if (r < 0) {
         store_jobs_free(&jobs);
         return r;

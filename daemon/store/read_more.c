@@ -50,7 +50,7 @@ store_read_attempts(struct store_reader *rd, int64_t job, struct store_attempts 
         a->finished = sqlite3_column_int64(q, 3);
         a->outcome = (enum store_outcome)sqlite3_column_int(q, 4);
     }
-    sqlite3_finalize(q);
+    store_rd_done(rd, q);
     if (r < 0)
         store_attempts_free(&list);
     else
@@ -108,7 +108,7 @@ read_batches(struct store_reader *rd, const char *where, int64_t a, int64_t max,
         for (int i = 0; i < STORE_STATE_N; i++)
             b->n[i] = sqlite3_column_int64(q, 8 + i);
     }
-    sqlite3_finalize(q);
+    store_rd_done(rd, q);
     if (r < 0)
         store_batches_free(&list);
     else
@@ -168,11 +168,9 @@ add_events(struct store_reader *rd, sqlite3_stmt *q, int64_t from, int64_t batch
     return 0;
 }
 
-int
-store_read_events(struct store_reader *rd, int64_t from, int64_t batch, size_t max,
-                  struct store_events *ret)
+static int
+read_bounds(struct store_reader *rd, struct store_events *list)
 {
-    struct store_events list = {.v = NULL};
     sqlite3_stmt *q = NULL;
     int r = store_rd_prepare(
         rd,
@@ -183,20 +181,43 @@ store_read_events(struct store_reader *rd, int64_t from, int64_t batch, size_t m
     if (r == 0)
         r = store_rd_step(rd, q);
     if (r > 0) {
-        list.next = sqlite3_column_int64(q, 0);
-        list.first_kept = sqlite3_column_int64(q, 1);
+        list->next = sqlite3_column_int64(q, 0);
+        list->first_kept = sqlite3_column_int64(q, 1);
     }
-    sqlite3_finalize(q);
-    q = NULL;
+    store_rd_done(rd, q);
+    return r;
+}
+
+static int
+read_list(struct store_reader *rd, int64_t from, int64_t batch, size_t max,
+          struct store_events *list)
+{
+    sqlite3_stmt *q = NULL;
+    int r =
+        store_rd_prepare(rd,
+                         "SELECT first, at, data FROM event WHERE first >= ifnull((SELECT"
+                         " max(first) FROM event WHERE first <= ?1), ?1) ORDER BY first",
+                         1, &from, &q);
+
+    while (r >= 0 && list->n < max && (r = store_rd_step(rd, q)) > 0)
+        r = add_events(rd, q, from, batch, max, list);
+    store_rd_done(rd, q);
+    return r;
+}
+
+int
+store_read_events(struct store_reader *rd, int64_t from, int64_t batch, size_t max,
+                  struct store_events *ret)
+{
+    struct store_events list = {.v = NULL};
+    int r = store_rd_begin(rd); /* or next could be older than the events */
+
+    if (r < 0)
+        return r;
+    r = read_bounds(rd, &list);
     if (r >= 0)
-        r = store_rd_prepare(
-            rd,
-            "SELECT first, at, data FROM event WHERE first >= ifnull((SELECT"
-            " max(first) FROM event WHERE first <= ?1), ?1) ORDER BY first",
-            1, &from, &q);
-    while (r >= 0 && list.n < max && (r = store_rd_step(rd, q)) > 0)
-        r = add_events(rd, q, from, batch, max, &list);
-    sqlite3_finalize(q);
+        r = read_list(rd, from, batch, max, &list);
+    store_rd_end(rd);
     if (r < 0)
         store_events_free(&list);
     else
@@ -244,7 +265,7 @@ store_read_why(struct store_reader *rd, int64_t job, struct store_why *ret)
         for (int i = 0; i < 3; i++)
             v[i] = sqlite3_column_int64(q, 9 + i);
     }
-    sqlite3_finalize(q);
+    store_rd_done(rd, q);
     if (r <= 0)
         return r;
     q = NULL;
@@ -256,7 +277,7 @@ store_read_why(struct store_reader *rd, int64_t job, struct store_why *ret)
             w.ahead = sqlite3_column_int64(q, 0);
             w.ahead_capped = sqlite3_column_int64(q, 1) == AHEAD_MAX;
         }
-        sqlite3_finalize(q);
+        store_rd_done(rd, q);
     }
     if (r < 0)
         return r;
@@ -301,7 +322,7 @@ store_read_queues(struct store_reader *rd, struct store_queues *ret)
         for (int i = 0; i < STORE_STATE_N; i++)
             qu->n[i] = sqlite3_column_int64(q, 7 + i);
     }
-    sqlite3_finalize(q);
+    store_rd_done(rd, q);
     if (r < 0)
         store_queues_info_free(&list);
     else
@@ -373,7 +394,7 @@ read_schedules(struct store_reader *rd, const char *where, const char *name, int
         if (r < 0)
             break;
     }
-    sqlite3_finalize(q);
+    store_rd_done(rd, q);
     if (r < 0)
         store_schedules_free(&list);
     else
