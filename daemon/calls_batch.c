@@ -7,6 +7,7 @@
 #include "daemon/spec.h"
 #include "daemon/store/finish.h"
 #include "daemon/store/submit.h"
+#include "daemon/watch.h"
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
 
@@ -143,6 +144,8 @@ call_batch_open(struct call *c)
         o.sub.request_len = c->req->request_id.len;
     }
     r = call_write(c, &o.op);
+    if (r >= 0 && o.fresh.deadline != 0)
+        watch_deadlines(c->d->watch);
     return r < 0 ? r : reply_batch(c, o.done.batch);
 }
 

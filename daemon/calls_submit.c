@@ -7,6 +7,7 @@
 #include "daemon/spec.h"
 #include "daemon/store/queue.h"
 #include "daemon/store/submit.h"
+#include "daemon/watch.h"
 #include "proto/wire.h"
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
@@ -247,5 +248,7 @@ call_submit(struct call *c)
     if (r == -EAGAIN)
         return refuse_busy(c, RETRY_BACKLOG,
                            "as many jobs wait as limits.backlog allows");
+    if (r >= 0 && s.fresh.deadline != 0)
+        watch_deadlines(c->d->watch);
     return r < 0 ? call_store_failed(c, r, s.op.err) : reply(c, &s);
 }

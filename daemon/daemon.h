@@ -24,6 +24,7 @@ struct rpc;
 struct store_pool;
 struct store_writer;
 struct store;
+struct watch;
 
 struct daemon {
     /* Constant while calls are served. */
@@ -33,7 +34,8 @@ struct daemon {
     struct store_pool *readers;
     struct hub *hub;
     struct dispatch *dispatch;
-    struct pub *pub;
+    struct watch *watch;
+    struct pub *pub; /* atomic: the writer asks while it is set up */
     struct rpc *rpc;
     int64_t started; /* go_now() */
     uint64_t epoch;

@@ -11,7 +11,7 @@
 #include "runtime/go.h"
 
 static struct service_opts opts = {.log_level = -1, .log_format = -1};
-static struct config *config;
+static struct config *config; /* service_run() takes it */
 
 static void
 usage(FILE *out)

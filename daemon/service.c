@@ -14,9 +14,13 @@
 #include "daemon/dispatch.h"
 #include "daemon/hub.h"
 #include "daemon/log.h"
+#include "daemon/notify.h"
+#include "daemon/pub.h"
 #include "daemon/rpc.h"
 #include "daemon/store/pool.h"
+#include "daemon/store/queue.h"
 #include "daemon/store/writer.h"
+#include "daemon/watch.h"
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
 
@@ -28,6 +32,13 @@ struct service {
     int signals; /* signalfd */
     char db_path[4096];
 };
+
+static void
+set_log(const struct service *s, const struct config *cfg)
+{
+    log_setup(s->o.log_level >= 0 ? s->o.log_level : cfg->log.level,
+              s->o.log_format >= 0 ? s->o.log_format : cfg->log.format);
+}
 
 int64_t
 daemon_now_ms(void)
@@ -81,6 +92,7 @@ on_events(void *arg, struct event_cursor *events, int64_t count)
     (void)count;
     hub_tell(s->d.hub, *events);
     dispatch_tell(s->d.dispatch, *events);
+    pub_tell(LOAD(&s->d.pub, ACQUIRE), *events);
 }
 
 static void
@@ -142,6 +154,40 @@ open_store(struct service *s, const struct config *cfg)
     return r;
 }
 
+/* --- queues of the configuration --------------------------------------------------------- */
+
+struct queues_op {
+    struct store_op op;
+    const struct config *cfg;
+};
+
+static int
+queues_run(struct store *st, struct store_op *op)
+{
+    const struct config *cfg = ((struct queues_op *)op)->cfg;
+
+    for (size_t i = 0; i < cfg->queues.n; i++) {
+        const struct cfg_queue *q = &cfg->queues.items[i];
+        struct store_queue_conf conf = {q->paused, q->running, q->rate, q->burst};
+        int64_t id;
+        int r = store_queue_find(st, q->name, true, &id);
+
+        if (r > 0)
+            r = store_queue_set(st, id, &conf);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int
+set_queues(struct service *s, const struct config *cfg)
+{
+    struct queues_op o = {.op = {.run = queues_run}, .cfg = cfg};
+
+    return cfg->queues.n == 0 ? 0 : store_writer_do(s->d.writer, &o.op);
+}
+
 /* --- up and down ------------------------------------------------------------------------- */
 
 static int
@@ -149,6 +195,7 @@ start(struct service *s, const struct config *cfg)
 {
     struct store_writer_opts wo = {
         .keep = keep_of(cfg), .on_events = on_events, .on_failed = on_failed, .arg = s};
+    struct pub *pub = NULL;
     char err[512] = "";
     int r;
 
@@ -164,7 +211,18 @@ start(struct service *s, const struct config *cfg)
         log_error("cannot start: %s", strerror(-r));
         return r;
     }
-    r = rpc_start(&s->d, cfg, &s->d.rpc, err, sizeof(err));
+    r = set_queues(s, cfg);
+    if (r == 0)
+        r = watch_start(&s->d, &s->d.watch);
+    if (r < 0) {
+        log_error("cannot start: %s", strerror(-r));
+        return r;
+    }
+    r = pub_start(&s->d, cfg, &pub, err, sizeof(err));
+    if (r == 0) {
+        STORE(&s->d.pub, pub, RELEASE);
+        r = rpc_start(&s->d, cfg, &s->d.rpc, err, sizeof(err));
+    }
     if (r < 0) {
         log_error("%s", err);
         return r;
@@ -189,11 +247,13 @@ stop(struct service *s)
     if (s->d.hub != NULL)
         hub_close(s->d.hub);
     rpc_stop(s->d.rpc);
+    watch_stop(s->d.watch);
     if (!all) {
         log_error("some jobs do not stop; they are queued again at the next start");
         _exit(1);
     }
     store_writer_stop(s->d.writer);
+    pub_stop(s->d.pub);
     store_pool_close(s->d.readers);
     GO_BLOCKING((store_close(s->d.store), 0));
     dispatch_free(s->d.dispatch);
@@ -244,15 +304,93 @@ hurry(struct service *s)
         }
 }
 
+/* --- reload ------------------------------------------------------------------------------ */
+
+static bool
+same_strings(const struct cfg_strings *a, const struct cfg_strings *b)
+{
+    for (size_t i = 0; i < a->n && i < b->n; i++)
+        if (strcmp(a->items[i], b->items[i]) != 0)
+            return false;
+    return a->n == b->n;
+}
+
+/* What needs a new start to change. */
+static void
+warn_fixed(const struct config *old, const struct config *new)
+{
+    if (strcmp(old->state_dir, new->state_dir) != 0)
+        log_warning("state_dir changes at the next start only");
+    if (!same_strings(&old->listen, &new->listen) ||
+        !same_strings(&old->events, &new->events))
+        log_warning("listen and events change at the next start only");
+    if (memcmp(&old->runtime, &new->runtime, sizeof(old->runtime)) != 0 ||
+        memcmp(&old->store, &new->store, sizeof(old->store)) != 0)
+        log_warning("runtime and store change at the next start only");
+}
+
+static int
+reload_env(struct service *s, struct config *cfg)
+{
+    struct job_env *old = daemon_env(&s->d), *env;
+    struct store_keep keep = keep_of(cfg);
+    int r;
+
+    warn_fixed(job_env_config(old), cfg);
+    r = job_env_reload(old, cfg, &env);
+    if (r < 0) {
+        job_env_unref(old);
+        return r;
+    }
+    job_env_ref(env);
+    go_mutex_lock(&s->d.env_mu);
+    s->d.env = env;
+    go_mutex_unlock(&s->d.env_mu);
+    job_env_unref(old);
+    job_env_unref(old);
+    set_log(s, cfg);
+    store_writer_set_keep(s->d.writer, &keep);
+    r = set_queues(s, cfg);
+    dispatch_reload(s->d.dispatch);
+    job_env_unref(env);
+    return r;
+}
+
+/* A configuration that is wrong changes nothing. */
+static void
+reload(struct service *s)
+{
+    struct cfg_err err = {.text = ""};
+    struct config *cfg = NULL;
+    int r;
+
+    notify_reloading();
+    r = s->o.config_path == NULL ? cfg_parse("defaults", "", 0, &cfg, &err)
+                                 : GO_BLOCKING(cfg_load(s->o.config_path, &cfg, &err));
+    if (r < 0) {
+        log_error("the configuration stays as it was: %s", err.text);
+    } else {
+        r = reload_env(s, cfg);
+        if (r < 0)
+            log_error("the configuration cannot be changed: %s", strerror(-r));
+        else
+            log_notice("the configuration has been read again");
+    }
+    notify_ready();
+}
+
 static void
 serve(struct service *s)
 {
     for (;;) {
         int sig = next_signal(s);
 
-        if (sig == SIGHUP)
+        if (sig == SIGHUP) {
+            reload(s);
             continue;
+        }
         log_notice("stopping");
+        notify_stopping();
         STORE(&s->d.draining, true, RELAXED);
         (void)go(hurry, s);
         return;
@@ -278,6 +416,7 @@ service_run(struct config *cfg, const struct service_opts *o)
     r = start(&s, cfg);
     if (r == 0) {
         log_info("gojobd %s is ready", DAEMON_VERSION);
+        notify_ready();
         serve(&s);
     }
     stop(&s);

@@ -1,0 +1,21 @@
+/*
+ * What is looked at now and then, by goroutines of their own: the disk's free space, the
+ * deadlines of batches, and, for the service manager, that the scheduler is alive.
+ */
+#ifndef GOJOBD_DAEMON_WATCH_H
+#define GOJOBD_DAEMON_WATCH_H
+
+#include "daemon/daemon.h"
+
+struct watch;
+
+/* 0 or -ENOMEM. */
+int watch_start(struct daemon *d, struct watch **ret);
+
+/* PARKS until they have ended. NULL is fine. */
+void watch_stop(struct watch *w);
+
+/* A batch with a deadline was made: look again at which is next. Never parks for long. */
+void watch_deadlines(struct watch *w);
+
+#endif
