@@ -417,9 +417,9 @@ int
 goctl_call(struct goctl *c, PbRequest *req, int64_t timeout_ns, struct goctl_reply **ret,
            struct goctl_error *err)
 {
-    struct goctl_call *call;
+    struct goctl_call *call = NULL;
 
-    if (goctl_start(c, req, timeout_ns, &call, err) < 0)
+    if (goctl_start(c, req, timeout_ns, &call, err) < 0 || call == NULL)
         return -1;
     return goctl_finish(call, ret, err);
 }

@@ -62,7 +62,7 @@ cli_call(struct cli *cli, PbRequest *req, PbResponse__ReplyCase what, int *ret_c
     struct goctl_error err = {0};
     struct goctl_reply *reply = NULL;
 
-    if (goctl_call(cli->conn, req, 5 * 60 * GOCTL_SECOND, &reply, &err) < 0) {
+    if (goctl_call(cli->conn, req, 300 * GOCTL_SECOND, &reply, &err) < 0) {
         *ret_code = out_error(&err);
         return NULL;
     }

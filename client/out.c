@@ -197,12 +197,12 @@ complain(const char *fmt, va_list ap)
     int n;
 
     n = snprintf(text, sizeof(text), "goctl: ");
-    (void)vsnprintf(text + n, sizeof(text) - (size_t)n - 2, fmt, ap);
-    strcat(text, "\n"); /* room was left */
+    (void)vsnprintf(text + n, sizeof(text) - (size_t)n, fmt, ap);
     pthread_mutex_lock(&mu);
     flush_locked();
     hide_progress_locked();
     write_error(text);
+    write_error("\n");
     write_error(progress_line);
     pthread_mutex_unlock(&mu);
 }

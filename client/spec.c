@@ -145,8 +145,9 @@ parse_enum(const ProtobufCEnumDescriptor *e, const char *text, const char *optio
 static char *
 read_data(struct cli *cli, const char *path, size_t *ret_len)
 {
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    char *data = NULL;
+    FILE *f = fopen(strcmp(path, "-") == 0 ? "/dev/stdin" : path, "re");
+    char *data;
+    bool whole;
 
     if (f == NULL) {
         (void)out_fail(EXIT_USAGE, "--data: cannot open %s", path);
@@ -154,12 +155,12 @@ read_data(struct cli *cli, const char *path, size_t *ret_len)
     }
     data = cli_alloc(cli, DATA_MAX + 1);
     *ret_len = fread(data, 1, DATA_MAX, f);
-    if (ferror(f) || !feof(f)) {
+    whole = !ferror(f) && fgetc(f) == EOF;
+    (void)fclose(f);
+    if (!whole) {
         (void)out_fail(EXIT_USAGE, "--data: %s cannot be read, or is over 16 MiB", path);
-        data = NULL;
+        return NULL;
     }
-    if (f != stdin)
-        (void)fclose(f);
     return data;
 }
 

@@ -122,6 +122,9 @@ table_print(struct table *t)
 {
     size_t widest[TABLE_COLUMNS];
 
+    if (t->columns == 0)
+        return;
+
     for (size_t i = 0; i < t->columns; i++) {
         const char *head = t->heads[i] + (t->heads[i][0] == '>');
 
