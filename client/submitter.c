@@ -282,17 +282,18 @@ submitter_push(struct submitter *s)
         send_message(s, false);
 }
 
+/* A last message without jobs. */
 static void
 close_batch(struct submitter *s)
 {
-    PbBatchRef ref = PB_BATCH_REF__INIT;
+    PbSubmit submit = PB_SUBMIT__INIT;
     PbRequest req = PB_REQUEST__INIT;
     struct goctl_reply *reply;
     struct goctl_error err = {0};
 
-    PB_SET(&ref, batch, s->batch);
-    req.call_case = PB_REQUEST__CALL_BATCH_CLOSE;
-    req.batch_close = &ref;
+    PB_SET(&submit, batch, s->batch);
+    req.call_case = PB_REQUEST__CALL_SUBMIT;
+    req.submit = &submit;
     if (goctl_call(s->cli->conn, &req, 60 * GOCTL_SECOND, &reply, &err) < 0)
         stop(s, out_error(&err));
     else
