@@ -249,12 +249,6 @@ def what_the_daemon_refuses_is_exit_4():
 
 
 @case
-def a_batch_past_its_deadline_is_exit_124():
-    r = goctl("submit", "timer", "--every", "1h", "--deadline", "200ms", "--wait")
-    equal(r.returncode, 124)
-
-
-@case
 def a_wait_past_its_timeout_is_exit_124_and_the_batch_goes_on():
     batch = batch_of(answer("submit", "timer", "--every", "1h", "--json"))
     match("goctl wait", complaint("wait", str(batch), "--timeout", "200ms", code=124))
