@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""usage: goctl.py GOJOBD GOCTL: drives the real goctl against a real daemon; prints TAP."""
+"""usage: test_goctl.py GOJOBD GOCTL: drives the real goctl against a real daemon; prints TAP."""
 
 import http.server
 import json
@@ -330,8 +330,6 @@ def interrupting_a_wait_says_how_to_go_on():
     batch = batch_of(answer("submit", "timer", "--every", "1h", "--json"))
     p = subprocess.Popen([GOCTL, "wait", str(batch)], stderr=subprocess.PIPE, text=True,
                          env=environment(daemon.url))
-    while "State:\tS" not in open(f"/proc/{p.pid}/status", encoding="utf-8").read():
-        pass
     end = time.monotonic() + PATIENCE
     while json.loads(answer("call", "ping")) and time.monotonic() < end:
         with open(f"/proc/{p.pid}/status", encoding="utf-8") as f:
