@@ -147,6 +147,7 @@ enum sql {
     SQL_SCHED_NEXT,
     SQL_SCHED_PAUSE,
     SQL_SCHED_GET,
+    SQL_SCHED_BATCH,
     SQL_SCHED_DUE,
     SQL_N
 };

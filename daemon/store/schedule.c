@@ -88,6 +88,37 @@ store_schedule_ran(struct store *st, int64_t id, int64_t due, int64_t next_at,
 }
 
 int
+store_schedule_state(struct store *st, int64_t id, int64_t *ret_next, int64_t *ret_busy)
+{
+    const struct batch_row *b;
+    int64_t batch = 0;
+    int r;
+
+    *ret_busy = 0;
+    r = STORE_ONE(st, SQL_SCHED_GET, ret_next, id);
+    if (r > 0)
+        r = STORE_ONE(st, SQL_SCHED_BATCH, &batch, id);
+    if (r <= 0)
+        return r == 0 ? no_schedule(st, id) : r;
+    if (batch == 0)
+        return 0;
+    b = store_batch(st, batch, &r);
+    if (b == NULL)
+        return r == -ENOENT ? 0 : r; /* retention took it */
+    if (b->finished == 0)
+        *ret_busy = batch;
+    return 0;
+}
+
+int
+store_schedule_move(struct store *st, int64_t id, int64_t next_at, int64_t last)
+{
+    int r = STORE_EXEC(st, SQL_SCHED_FIRED, id, next_at, last, 0, 0);
+
+    return r == 0 && sqlite3_changes(st->db) == 0 ? no_schedule(st, id) : r;
+}
+
+int
 store_schedule_due(struct store *st, int64_t now_ms, int64_t *ids, int64_t *times,
                    int max)
 {

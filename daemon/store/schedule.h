@@ -45,6 +45,15 @@ int store_schedule_pause(struct store *st, int64_t id, bool paused, int64_t next
 int store_schedule_ran(struct store *st, int64_t id, int64_t due, int64_t next_at,
                        int64_t batch);
 
+/* The row's next_at and, if its last run is not finished, that run's batch (else 0). 0 or
+ * -ENOENT. Inside a transaction, as the next one. */
+int store_schedule_state(struct store *st, int64_t id, int64_t *ret_next,
+                         int64_t *ret_busy);
+
+/* No run, but the row goes on to next_at: what was missed is given up, or the clock or a
+ * law moved it. last_at becomes `last`. */
+int store_schedule_move(struct store *st, int64_t id, int64_t next_at, int64_t last);
+
 /* Ids and times of up to max schedules that are due at now_ms, by time: their number. */
 int store_schedule_due(struct store *st, int64_t now_ms, int64_t *ids, int64_t *times,
                        int max);

@@ -163,6 +163,7 @@ static const char *const texts[SQL_N] = {
                        " ORDER BY next_at LIMIT 1",
     [SQL_SCHED_PAUSE] = "UPDATE schedule SET paused = ?2, next_at = ?3 WHERE id = ?1",
     [SQL_SCHED_GET] = "SELECT next_at FROM schedule WHERE id = ?1",
+    [SQL_SCHED_BATCH] = "SELECT batch FROM schedule WHERE id = ?1",
     [SQL_SCHED_DUE] = "SELECT id, next_at FROM schedule WHERE paused = 0 AND next_at > 0"
                       " AND next_at <= ?1 ORDER BY next_at LIMIT ?2",
 };

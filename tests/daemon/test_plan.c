@@ -17,7 +17,7 @@
 
 /* Specs are written as clients write them. */
 
-#define T0 INT64_C(1795000000000) /* 2026-11-18T15:06:40Z */
+#define T0 INT64_C(1795000000000) /* 2026-11-18T11:06:40Z */
 #define S  INT64_C(1000)
 #define M  (60 * S)
 #define H  (60 * M)
