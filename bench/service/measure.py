@@ -164,8 +164,8 @@ def goctl_code(url, *args):
 
 def batch_counts(url, batch):
     """The counts of a batch's jobs by state; JSON leaves out those that are 0."""
-    reply = goctl(url, "call", "BatchGet", json.dumps({"batch": batch}), stdout=subprocess.PIPE)
-    return json.loads(reply)["batch"]["counts"]
+    reply = goctl(url, "call", "batch_get", json.dumps({"batch": batch}), stdout=subprocess.PIPE)
+    return json.loads(reply)["counts"]
 
 
 def run_lines(url, lines, *args):
@@ -355,7 +355,7 @@ def submit_backlog(url, count):
 def tenth_done(url, count, tenth):
     """When so many tenths were done."""
     while batch_counts(url, 1).get("succeeded", 0) < count * tenth // 10:
-        time.sleep(0.01)
+        time.sleep(0.1)
     return time.monotonic()
 
 
