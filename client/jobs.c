@@ -375,8 +375,7 @@ print_event(const PbEvent *e)
     if (e->what_case == PB_EVENT__WHAT_JOB) {
         const PbJob *j = e->job;
 
-        out_printf("job %" PRIu64 " (%s, batch %" PRIu64 ") ", j->id, show_kind(j->kind),
-                   j->batch);
+        out_printf("job %" PRIu64 " (batch %" PRIu64 ") ", j->id, j->batch);
         out_colour(show_state_colour(j->state));
         out_printf("%s", show_state(j->state));
         out_colour(PLAIN);
@@ -440,7 +439,7 @@ const struct command job_commands[] = {
      1, false, run_why},
     {"result", "JOB", "What came of a job: the answer, or the content it returned",
      "output", NULL, "result 12 -O page.html", 1, 1, false, run_result},
-    {"watch", "", "Print what happens as it happens", SELECT_OPTIONS "since", NULL,
+    {"watch", "", "Print what happens as it happens", "batch since", NULL,
      "watch --batch 7", 0, 0, false, run_watch},
     {0},
 };

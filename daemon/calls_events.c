@@ -33,7 +33,7 @@ page(struct call *c, int64_t *after, int64_t batch, size_t limit, PbEventsReply 
     }
     if (r == 0 && v.n > 0)
         *after = v.v[v.n - 1].seq;
-    if (r == 0 && v.n < limit && v.next - 1 > *after)
+    if (r == 0 && v.n < limit) /* all there is was seen; after may have been beyond it */
         *after = v.next - 1;
     store_events_free(&v);
     return r;
@@ -63,7 +63,8 @@ call_events(struct call *c)
     const PbEvents *in = c->req->events;
     PbEventsReply *rep = call_new(c, &pb_events_reply__descriptor);
     int64_t timeout = pb_duration_ns(in->timeout, TIMEOUT_DFLT);
-    int64_t after = (int64_t)PB_GET(in, after, 0), deadline, batch;
+    uint64_t asked = PB_GET(in, after, 0);
+    int64_t after = asked < INT64_MAX ? (int64_t)asked : INT64_MAX - 1, deadline, batch;
     size_t limit = PB_GET(in, limit, 0) > 0 ? in->limit : LIMIT_DFLT;
     struct hub_waiter w;
     bool last = false;

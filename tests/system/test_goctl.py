@@ -353,6 +353,26 @@ def a_reader_that_leaves_ends_it_quietly():
 
 
 @case
+def watch_resumes_after_a_number_and_otherwise_begins_now():
+    newest = json.loads(answer("call", "events", '{"after": 999999999, "timeout": "0s"}'))["next"]
+    job = json.loads(answer("submit", "sum", "1", "--json"))["ids"][0]
+    p = subprocess.Popen([GOCTL, "watch", "--json", "--since", str(newest)], text=True,
+                         stdout=subprocess.PIPE, env=environment(daemon.url))
+    killer = threading.Timer(PATIENCE, p.kill)
+    killer.start()
+    states = []
+    while "succeeded" not in states:
+        event = json.loads(p.stdout.readline())
+        if event["seq"] <= newest:
+            raise AssertionError(f"{event} was before {newest}")
+        if event.get("job", {}).get("id") == job:
+            states.append(event["job"]["state"])
+    killer.cancel()
+    p.kill()
+    p.communicate()
+
+
+@case
 def a_waiting_client_outlives_a_killed_daemon():
     p = subprocess.Popen([GOCTL, "submit", "timer", "--every", "700ms", "--wait", "--json"],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
