@@ -120,9 +120,7 @@ go_chan_recv(struct go_chan *c, void *elem)
     w.select = false;
     w.ok = false;
     waitq_push(&c->recvq, &w);
-    rt_park(&c->lock, "chan receive");
-    if (UNLIKELY(!w.ok) && elem != NULL)
-        memset(elem, 0, go_chan_elem_size(c));
+    rt_park(&c->lock, "chan receive"); /* c may be gone: whoever woke us filled elem */
     rt_exit();
     return w.ok;
 }
@@ -179,14 +177,17 @@ go_chan_try_recv(struct go_chan *c, void *elem)
     return r;
 }
 
-/* Take all waiters of q, chained by next, in front of list. Under the lock. */
+/* Take all waiters of q, chained by next, in front of list; receivers get the zero value.
+ * Under the lock. */
 static struct go_waiter *
-release_all(struct go_waitq *q, struct go_waiter *list)
+release_all(struct go_chan *c, struct go_waitq *q, struct go_waiter *list)
 {
     struct go_waiter *w;
 
     while ((w = chan_dequeue(q)) != NULL) {
         w->ok = false;
+        if (q == &c->recvq && w->elem != NULL)
+            memset(w->elem, 0, c->elem_size);
         w->next = list;
         list = w;
     }
@@ -208,8 +209,8 @@ go_chan_close(struct go_chan *c)
         go_panic("close of closed channel");
     }
     STORE(&c->closed, true, RELEASE);
-    list = release_all(&c->recvq, NULL);
-    list = release_all(&c->sendq, list);
+    list = release_all(c, &c->recvq, NULL);
+    list = release_all(c, &c->sendq, list);
     go_lck_unlock(&c->lock);
     while ((w = list) != NULL) {
         list = w->next; /* w is gone once its goroutine is ready */

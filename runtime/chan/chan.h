@@ -11,7 +11,8 @@
  *     go_chan_unref(c);
  *
  * Lifecycle  new -> send/recv -> close (optional) -> unref; the last unref frees, and
- *            elements still buffered are dropped.
+ *            elements still buffered are dropped. A parked send or recv does not touch the
+ *            channel once woken, so whoever closes it may drop the last reference at once.
  * Ownership  send copies elem_size bytes before it returns; the channel owns no pointers.
  * Nil        a NULL channel is Go's nil channel: send and recv park for ever, close panics,
  *            len and cap are 0, a select case on it is never ready.

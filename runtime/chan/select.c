@@ -233,9 +233,7 @@ wait_for_one(struct go_case *v, uint32_t used, int64_t deadline)
         if (!w->ok)
             go_panic("send on closed channel");
     } else {
-        v[won].ok = w->ok;
-        if (!w->ok && v[won].elem != NULL)
-            memset(v[won].elem, 0, v[won].chan->elem_size);
+        v[won].ok = w->ok; /* whoever woke us filled elem */
     }
     return won;
 }

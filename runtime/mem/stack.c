@@ -322,7 +322,7 @@ bind(struct go_g *g, struct go_stack *s)
     sp[CTX_PC] = (uintptr_t)rt_start_;
     sp[CTX_FP] = 0;
     STORE(&g->sp, sp, RELAXED); /* atomic for dumps */
-    g->stack = s;
+    STORE(&g->stack, s, RELEASE); /* pairs with rt_stack_bounds, from dumps */
     s->trimmed = 0;
 #if GO_TSAN
     s->fiber = __tsan_create_fiber(0);
@@ -385,7 +385,7 @@ stack_unbind(struct go_p *p, struct go_g *g)
 {
     struct go_stack *s = g->stack;
 
-    g->stack = NULL;
+    STORE(&g->stack, NULL, RELAXED);
     if (s == NULL)
         return;
 #if GO_ASAN
@@ -410,8 +410,8 @@ stack_unbind(struct go_p *p, struct go_g *g)
 void
 stack_pass_on(struct go_g *from, struct go_g *to)
 {
-    to->stack = from->stack;
-    from->stack = NULL;
+    STORE(&to->stack, from->stack, RELEASE);
+    STORE(&from->stack, NULL, RELAXED);
 }
 
 void
@@ -472,7 +472,7 @@ stack_count_released(size_t bytes)
 bool
 rt_stack_bounds(const struct go_g *g, uintptr_t *lo, uintptr_t *hi)
 {
-    const struct go_stack *s = g->stack;
+    const struct go_stack *s = LOAD(&g->stack, ACQUIRE);
 
     if (s == NULL)
         return false;
