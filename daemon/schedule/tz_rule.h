@@ -28,7 +28,7 @@ struct tz_rule {
 };
 
 /* 0 or -EINVAL. */
-int tz_rule_parse(const char *s, size_t len, struct tz_rule *ret);
+int tz_rule_parse(const char *text, size_t len, struct tz_rule *ret);
 
 /* When daylight saving begins and ends in that year, in UTC. */
 void tz_rule_year(const struct tz_rule *r, int64_t year, int64_t *ret_start,

@@ -74,10 +74,11 @@ tz_set_free(struct tz_set *s)
 static bool
 good_name(const char *name)
 {
-    size_t n = strlen(name);
+    size_t n = strnlen(name, TZ_NAME_MAX);
 
-    if (n == 0 || n >= TZ_NAME_MAX || name[0] == '/' || name[n - 1] == '/' ||
-        strstr(name, "//") != NULL)
+    if (n == 0 || n == TZ_NAME_MAX)
+        return false;
+    if (name[0] == '/' || name[n - 1] == '/' || strstr(name, "//") != NULL)
         return false;
     return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                         "+-_/") == n;

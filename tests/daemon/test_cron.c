@@ -69,31 +69,30 @@ refused(const char *text, const char *why)
         fail_msg("\"%s\": \"%s\", want \"%s\"", text, err, why);
 }
 
-/* The runs after `from` (UTC): as many times as given, in UTC, up to NULL. */
+/* The runs after the first time are the others, up to NULL. All in UTC. */
 static void
-runs(const char *text, const char *zone, const char *from, ...)
+check_runs(const char *text, const char *zone, const char *const *times)
 {
     struct cron c = parse(text);
     char err[TZ_ERR_MAX], got[UNITS_TEXT_MAX];
     const struct tz *z;
-    const char *want;
     int64_t at;
-    va_list ap;
 
     if (tz_set_get(zones, zone, &z, err) < 0)
         fail_msg("%s", err);
-    assert_int_equal(units_parse_time(from, strlen(from), &at), 0);
+    assert_int_equal(units_parse_time(*times, strlen(*times), &at), 0);
     at /= 1000000000;
-    va_start(ap, from);
-    while ((want = va_arg(ap, const char *)) != NULL) {
+    while (*++times != NULL) {
         at = cron_next(&c, z, at);
         assert_true(at != CRON_NEVER);
         units_format_time(at * 1000000000, got);
-        if (strcmp(got, want) != 0)
-            fail_msg("\"%s\" in %s runs at %s, want %s", text, zone, got, want);
+        if (strcmp(got, *times) != 0)
+            fail_msg("\"%s\" in %s runs at %s, want %s", text, zone, got, *times);
     }
-    va_end(ap);
 }
+
+#define runs(text, zone, ...)                                                            \
+    check_runs((text), (zone), (const char *const[]){__VA_ARGS__})
 
 static void
 values_ranges_steps_lists_and_names_are_read(void **state)
