@@ -359,6 +359,8 @@ struct many {
 static void
 share_room(struct many *m, struct one *o)
 {
+    if (o->content_len == 0)
+        return;
     if (o->content_len > m->room) {
         o->content_len = (size_t)m->room;
         o->truncated = true;

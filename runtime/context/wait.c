@@ -88,18 +88,19 @@ nap_ended(struct rt_ctx_hook *h, int err)
 int
 go_ctx_sleep(struct go_ctx *ctx, int64_t ns)
 {
-    struct nap nap = {.err = go_ctx_err(ctx)};
+    struct nap nap = {.err = 0};
     int64_t deadline = go_deadline(ns);
+    int r = go_ctx_err(ctx);
 
-    if (nap.err != 0)
-        return nap.err;
+    if (r != 0)
+        return r;
     if (ns <= 0) {
         go_checkpoint();
         return 0;
     }
     nap.w.g = rt_enter()->g;
-    nap.err = rt_ctx_hook_add(ctx, &nap.hook, nap_ended);
-    if (nap.err == 0) {
+    r = rt_ctx_hook_add(ctx, &nap.hook, nap_ended);
+    if (r == 0) { /* from here nap.err is the hook's */
         go_lck_lock(&nap.lock, GO_LCK_SYNC);
         if (nap.err == 0) {
             waitq_push(&nap.q, &nap.w);
@@ -108,7 +109,8 @@ go_ctx_sleep(struct go_ctx *ctx, int64_t ns)
             go_lck_unlock(&nap.lock);
         }
         (void)rt_ctx_hook_remove(&nap.hook);
+        r = nap.err;
     }
     rt_exit();
-    return nap.err;
+    return r;
 }

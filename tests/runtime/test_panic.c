@@ -7,6 +7,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/san.h"
 #include "tests/support/child.h"
+#include "tests/support/foreign.h"
 #include "tests/support/gotest.h"
 
 static struct child_result r;
@@ -56,10 +57,7 @@ panic_case(int argc, char **argv)
     no_core();
     for (int i = 0; i < 3; i++)
         (void)go(wait_here, stop);
-    while (go_num_goroutine() < 4)
-        go_yield();
-    for (int i = 0; i < 100; i++)
-        go_yield();
+    wait_parked("chan receive", 3);
     culprit("a reason");
     return 0;
 }
