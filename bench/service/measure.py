@@ -151,6 +151,17 @@ def rss_mib(pid):
         return next(int(line.split()[1]) / 1024 for line in f if line.startswith("VmRSS"))
 
 
+def settled_rss_mib(pid):
+    """Once free stacks have been given back, at most half a minute later."""
+    rss = rss_mib(pid)
+    for _ in range(6):
+        time.sleep(5)
+        before, rss = rss, rss_mib(pid)
+        if rss > before * 0.99:
+            break
+    return rss
+
+
 def goctl(url, *args, stdin=None, stdout=subprocess.DEVNULL):
     command = [GOCTL, "-u", url, *args]
     return subprocess.run(command, stdin=stdin, stdout=stdout, text=True, check=True).stdout
@@ -303,7 +314,7 @@ def timers(count):
     with gojobd() as (server, url):
         run_lines(url, [b'{"timer":{"every":"3600s","count":1}}\n'] * count)
         wait_for(url, lambda counts: counts.get("running", 0) == count)
-        report("rss_timers", rss_mib(server.pid), "MiB")
+        report("rss_timers", settled_rss_mib(server.pid), "MiB")
 
 
 def wait_for(url, true):

@@ -9,7 +9,8 @@
 #include "daemon/store/inner.h"
 #include "daemon/store/read_inner.h"
 
-#define LOOK_MAX 50000 /* rows a list call looks at */
+#define LOOK_MAX  50000 /* rows a list call looks at */
+#define RANGE_MAX 32    /* ids read by one statement, so that max_bytes is kept about */
 
 /* --- the connection ---------------------------------------------------------------------- */
 
@@ -261,22 +262,33 @@ store_read_job(struct store_reader *rd, int64_t id, unsigned want, struct store_
     return r;
 }
 
-/* Adds job `id`, if it exists and is in one of the states. */
-static int
-add_by_id(struct store_reader *rd, int64_t id, unsigned states, unsigned want,
-          struct store_jobs *jobs)
-{
-    int64_t v[3] = {want, id, states};
-    sqlite3_stmt *q = NULL;
-    int r =
-        store_rd_prepare(rd, JOB_SQL "WHERE j.id = ?2 AND (1 << j.state) & ?3", 3, v, &q);
+static const char range_sql[] =
+    JOB_SQL "WHERE j.id BETWEEN ?2 AND ?3 AND (1 << j.state) & ?4 ORDER BY j.id";
 
-    if (r == 0)
-        r = store_rd_step(rd, q);
-    if (r > 0)
+/* The jobs among ids[0..n), which are a run of consecutive numbers. */
+static int
+add_range(struct store_reader *rd, const int64_t *ids, size_t n, unsigned states,
+          unsigned want, struct store_jobs *jobs)
+{
+    int64_t v[4] = {want, ids[0], ids[n - 1], states};
+    sqlite3_stmt *q = NULL;
+    int r = store_rd_prepare(rd, range_sql, 4, v, &q);
+
+    while (r >= 0 && (r = store_rd_step(rd, q)) > 0)
         r = add_job(rd, q, jobs);
     store_rd_done(rd, q);
     return r;
+}
+
+/* How many of ids[0..n), of RANGE_MAX at most, count up by one. */
+static size_t
+range_len(const int64_t *ids, size_t n)
+{
+    size_t len = 1;
+
+    while (len < n && len < RANGE_MAX && ids[len] == ids[len - 1] + 1)
+        len++;
+    return len;
 }
 
 int
@@ -284,15 +296,16 @@ store_read_jobs_of(struct store_reader *rd, const int64_t *ids, size_t n, unsign
                    unsigned want, size_t max_bytes, struct store_jobs *ret)
 {
     struct store_jobs jobs = {.v = NULL};
-    size_t bytes = 0, had = 0, i;
+    size_t bytes = 0, had = 0, len, i;
     int r = store_rd_begin(rd);
 
     if (r < 0)
         return r;
-    for (i = 0; r >= 0 && i < n && bytes < max_bytes; i++) {
-        r = add_by_id(rd, ids[i], states, want, &jobs);
-        if (r >= 0 && jobs.n > had)
-            bytes += jobs.v[had++].result_len;
+    for (i = 0; r >= 0 && i < n && bytes < max_bytes; i += len) {
+        len = range_len(ids + i, n - i);
+        r = add_range(rd, ids + i, len, states, want, &jobs);
+        for (; had < jobs.n; had++)
+            bytes += jobs.v[had].result_len;
     }
     store_rd_end(rd);
     if (r < 0) {

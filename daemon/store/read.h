@@ -68,7 +68,8 @@ int store_read_job(struct store_reader *rd, int64_t id, unsigned want,
                    struct store_jobs *ret);
 
 /* Those of the n jobs that exist and are in one of the states (bits 1 << state), in the
- * order of ids, until their results have max_bytes together: how many ids were looked at. */
+ * order of ids, until their results have max_bytes or a little more together: how many ids
+ * were looked at. */
 int store_read_jobs_of(struct store_reader *rd, const int64_t *ids, size_t n,
                        unsigned states, unsigned want, size_t max_bytes,
                        struct store_jobs *ret);

@@ -60,6 +60,42 @@ a_job_reads_as_it_was_written(void **state)
 }
 
 static void
+jobs_are_read_by_their_ids_in_that_order(void **state)
+{
+    struct fixture *f = *state;
+    struct store_reader *rd = reader(f);
+    struct store_claims c;
+    struct store_jobs jobs;
+    unsigned done = 1u << STORE_SUCCEEDED;
+    int64_t first = 0, ids[60];
+
+    (void)submit(f, 0, 60, &first);
+    c = claim(f, LANE, 50);
+    for (size_t i = 0; i < c.n; i++)
+        if (i != 4)
+            assert_int_equal(finish(f, &c.v[i], STORE_END_SUCCEEDED), 0);
+    store_claims_fini(&c);
+    for (int i = 0; i < 57; i++)
+        ids[i] = first + i; /* one runs, seven wait */
+    ids[57] = first + 9999;
+    ids[58] = first + 2;
+    assert_int_equal(
+        store_read_jobs_of(rd, ids, 59, done, STORE_WANT_RESULT, SIZE_MAX, &jobs), 59);
+    assert_int_equal(jobs.n, 50);
+    assert_int_equal(jobs.v[4].id, first + 5);
+    assert_int_equal(jobs.v[48].id, first + 49);
+    assert_int_equal(jobs.v[49].id, first + 2);
+    assert_memory_equal(jobs.v[49].result, "result", 6);
+    store_jobs_free(&jobs);
+
+    assert_in_range(store_read_jobs_of(rd, ids, 59, done, STORE_WANT_RESULT, 6, &jobs), 1,
+                    58);
+    assert_in_range(jobs.n, 1, 49);
+    store_jobs_free(&jobs);
+    store_reader_close(rd);
+}
+
+static void
 lists_page_through_all_that_matches(void **state)
 {
     struct fixture *f = *state;
@@ -346,6 +382,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_job_reads_as_it_was_written),
+        CASE(jobs_are_read_by_their_ids_in_that_order),
         CASE(lists_page_through_all_that_matches),
         CASE(labels_select_jobs_and_the_jobs_of_batches),
         CASE(events_are_numbered_without_a_gap_and_resume),
