@@ -40,6 +40,7 @@ struct world {
     struct row rows[ROWS_MAX]; /* id - 1 */
     int64_t n_rows;
     int fail;      /* fires to refuse */
+    bool loaded;   /* atomic */
     int64_t fired; /* atomic: fires answered */
     int64_t late_max;
     struct go_ctx *ctx;
@@ -100,6 +101,7 @@ load(void *arg, struct sched_engine *e)
     for (int64_t id = 1; id <= w->n_rows; id++)
         if (!w->rows[id - 1].deleted && put(w, id, false) < 0)
             return -EINVAL;
+    __atomic_store_n(&w->loaded, true, __ATOMIC_RELEASE);
     return 0;
 }
 
@@ -472,6 +474,7 @@ GO_TEST(schedules_fire_by_the_system_clock_as_soon_as_they_are_told)
     world_init(&w, 0);
     create(&w, "{\"cron\": \"0 0 1 1 *\"}");
     start(&w);
+    AWAIT(__atomic_load_n(&w.loaded, __ATOMIC_ACQUIRE));
     for (int i = 0; i < ROWS_MAX - 1; i++) {
         char text[UNITS_TEXT_MAX];
         int64_t at = sched_clock_now(w.clock) + 50 - 3 * i; /* each before the others */
