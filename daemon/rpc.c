@@ -15,8 +15,10 @@
 
 /* A message over limits.message but not over this multiple of it gets an error reply; one
  * over that is not read at all, and its connection is closed. */
-#define RECV_SLACK 2
-#define SPARE_MAX  64 /* receiving contexts kept when load goes down */
+#define RECV_SLACK  2
+#define ANSWER_TIME (2 * GO_SECOND)       /* for calls under way when the daemon stops */
+#define FLUSH_TIME  (50 * GO_MILLISECOND) /* for their replies to leave */
+#define SPARE_MAX   64 /* receiving contexts kept when load goes down */
 
 struct rpc {
     struct daemon *d;
@@ -27,7 +29,8 @@ struct rpc {
     struct go_mutex mu;
     /* Guarded by mu. */
     int64_t n, receiving;
-    struct worker *busy; /* serving a call */
+    struct worker *busy; /* serving a call, until its reply is sent */
+    struct go_cond idle; /* busy became empty */
 };
 
 /* A context and its goroutine. */
@@ -145,6 +148,8 @@ busy_leave(struct worker *w)
     *w->link = w->next;
     if (w->next != NULL)
         w->next->link = w->link;
+    if (rpc->busy == NULL)
+        go_cond_broadcast(&rpc->idle);
     go_mutex_unlock(&rpc->mu);
 }
 
@@ -163,8 +168,8 @@ serve(struct worker *w, nng_msg *msg)
     (void)call_init(&c, w->rpc->d, &peer, ctx);
     call_serve(&c, nng_msg_body(msg), nng_msg_len(msg));
     nng_msg_free(msg);
-    busy_leave(w);
     send_reply(w, c.rep);
+    busy_leave(w);
     call_fini(&c);
     go_ctx_unref(ctx);
 }
@@ -259,6 +264,7 @@ rpc_start(struct daemon *d, const struct config *cfg, struct rpc **ret, char *er
         free(rpc);
         return r;
     }
+    go_cond_init(&rpc->idle, &rpc->mu);
     rpc->d = d;
     rpc->max = cfg->limits.calls + cfg->limits.waiters;
     (void)nng_pipe_notify(rpc->sock, NNG_PIPE_EV_REM_POST, pipe_gone, rpc);
@@ -282,8 +288,18 @@ rpc_start(struct daemon *d, const struct config *cfg, struct rpc **ret, char *er
 void
 rpc_stop(struct rpc *rpc)
 {
+    int64_t deadline = go_deadline(ANSWER_TIME);
+    int r = 0;
+
     if (rpc == NULL)
         return;
+    go_mutex_lock(&rpc->mu);
+    while (r == 0 && rpc->busy != NULL)
+        r = go_cond_wait_until(&rpc->idle, deadline);
+    go_mutex_unlock(&rpc->mu);
+    /* nng reports a reply as sent when its pipe has taken it; closing drops what the pipe
+     * has not written. */
+    go_sleep(FLUSH_TIME);
     (void)GO_BLOCKING(nng_close(rpc->sock));
     go_wg_wait(&rpc->wg);
     free(rpc);
