@@ -122,7 +122,7 @@ bulk(struct call *c, struct selection *s, bool retry, bool dry_run, PbBulkReply 
         return -ENOBUFS;
     p->op.run = retry ? retry_run : cancel_run;
     do {
-        struct store_jobs jobs;
+        struct store_jobs jobs = {0};
 
         r = select_next(c, s, &cursor, PAGE, &jobs);
         if (r == 0) {
@@ -193,7 +193,7 @@ call_cancel(struct call *c)
 {
     const PbCancel *in = c->req->cancel;
     PbBulkReply *rep = bulk_reply(c);
-    struct selection s;
+    struct selection s = {0};
     int r = rep == NULL ? -ENOBUFS : check_selector(c, in->select);
 
     if (r == 0)
@@ -216,7 +216,7 @@ call_retry(struct call *c)
 {
     const PbRetry *in = c->req->retry;
     PbBulkReply *rep = bulk_reply(c);
-    struct selection s;
+    struct selection s = {0};
     int r = rep == NULL ? -ENOBUFS : check_selector(c, in->select);
 
     if (r == 0)
@@ -291,7 +291,7 @@ call_purge(struct call *c)
 {
     const PbPurge *in = c->req->purge;
     PbBulkReply *rep = bulk_reply(c);
-    struct selection s;
+    struct selection s = {0};
     int r = rep == NULL ? -ENOBUFS : check_selector(c, in->select);
 
     if (r == 0)
@@ -307,7 +307,7 @@ call_purge(struct call *c)
             s.f.states = 1u << STORE_SUCCEEDED | 1u << STORE_FAILED |
                          1u << STORE_CANCELLED | 1u << STORE_DEAD;
         do {
-            struct store_jobs jobs;
+            struct store_jobs jobs = {0};
 
             r = select_next(c, &s, &cursor, PAGE, &jobs);
             rep->matched += jobs.n;

@@ -67,10 +67,10 @@ queuepb_all(struct call *c, PbQueue ***ret, size_t *ret_n, PbCounts *sum)
 {
     struct queues_op *q = calloc(1, sizeof(*q));
     uint64_t n[STORE_STATE_N] = {0};
-    int r = q == NULL ? call_fail(c, PB_ERROR__CODE__INTERNAL, NULL, "out of memory") : 0;
+    int r;
 
-    if (r < 0)
-        return r;
+    if (q == NULL)
+        return call_fail(c, PB_ERROR__CODE__INTERNAL, NULL, "out of memory");
     q->op.run = queues_run;
     q->op.nosync = true;
     r = call_write(c, &q->op);

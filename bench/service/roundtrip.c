@@ -65,10 +65,12 @@ main(int argc, char **argv)
 
     if (count == 0 || took == NULL) {
         fprintf(stderr, "usage: roundtrip_bench URL COUNT\n");
+        free(took);
         return 2;
     }
     if (goctl_connect(&options, &c, &err) < 0) {
         fprintf(stderr, "roundtrip_bench: %s\n", err.text);
+        free(took);
         return 1;
     }
     list.ints = numbers;

@@ -321,7 +321,7 @@ bind(struct go_g *g, struct go_stack *s)
     sp -= CTX_WORDS;
     sp[CTX_PC] = (uintptr_t)rt_start_;
     sp[CTX_FP] = 0;
-    STORE(&g->sp, sp, RELAXED); /* atomic for dumps */
+    STORE(&g->sp, sp, RELAXED);   /* atomic for dumps */
     STORE(&g->stack, s, RELEASE); /* pairs with rt_stack_bounds, from dumps */
     s->trimmed = 0;
 #if GO_TSAN

@@ -365,8 +365,9 @@ misuse_panics_in_words(void **state)
     child_expect("close_of_nil", 2, "panic: close of nil channel");
     child_expect("wrong_size", 2,
                  "panic: a value of 8 bytes for a channel of 4-byte elements");
-    child_expect("unref_under_waiter", 2,
-                 "panic: last reference to a channel dropped while goroutines wait on it");
+    child_expect(
+        "unref_under_waiter", 2,
+        "panic: last reference to a channel dropped while goroutines wait on it");
 }
 
 /* --- many at once ---------------------------------------------------------------------------- */
@@ -382,9 +383,8 @@ GO_TEST(nothing_is_lost_duplicated_or_reordered_in_parallel)
     for (size_t s = 0; s < sizeof(sizes) / sizeof(*sizes); s++)
         for (size_t k = 0; k < sizeof(caps) / sizeof(*caps); k++)
             for (size_t n = 0; n < sizeof(crowds) / sizeof(*crowds); n++) {
-                struct transfer t = {.size = sizes[s],
-                                     .senders = crowds[n][0],
-                                     .receivers = crowds[n][1]};
+                struct transfer t = {
+                    .size = sizes[s], .senders = crowds[n][0], .receivers = crowds[n][1]};
 
                 t.each = (uint32_t)ROUNDS(4000) / (uint32_t)t.senders;
                 transfer_run(&t, caps[k]);

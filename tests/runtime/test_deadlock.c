@@ -193,8 +193,7 @@ a_foreign_thread_may_come(int argc, char **argv)
 
     (void)argc;
     (void)argv;
-    CHECK_INT(pthread_create(&t, NULL, send_from_outside, go_chan_ref(c)),
-              0);
+    CHECK_INT(pthread_create(&t, NULL, send_from_outside, go_chan_ref(c)), 0);
     go_sleep(10 * GO_MILLISECOND);
     CHECK(go_chan_recv(c, NULL));
     CHECK_INT(GO_BLOCKING(pthread_join(t, NULL)), 0);

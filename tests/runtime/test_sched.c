@@ -73,7 +73,8 @@ GO_TEST(a_wait_group_in_the_options_counts_the_goroutine)
     const struct go_opts opts = {.wg = &r.wg, .name = "counted"};
 
     for (int i = 0; i < 100; i++) {
-        int64_t id = i % 2 == 0 ? go_opt(&opts, note_id, &r) : go_wg_go(&r.wg, note_id, &r);
+        int64_t id =
+            i % 2 == 0 ? go_opt(&opts, note_id, &r) : go_wg_go(&r.wg, note_id, &r);
 
         go_wg_wait(&r.wg);
         CHECK_INT(r.id, id);

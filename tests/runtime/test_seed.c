@@ -241,14 +241,14 @@ seeded_programs_have_one_p_and_find_deadlocks(void **state)
     assert_int_equal(r.status, 0);
     run_seeded("seeded_deadlock", "3", &r);
     assert_int_equal(r.status, 2);
-    assert_non_null(
-        strstr(r.err, "fatal error: all goroutines are asleep - deadlock!"));
+    assert_non_null(strstr(r.err, "fatal error: all goroutines are asleep - deadlock!"));
 }
 
 static void
 a_malformed_seed_is_refused(void **state)
 {
-    static const char *const bad[] = {"x", "12y", "-1", " ", "1.5", "18446744073709551616"};
+    static const char *const bad[] = {"x", "12y", "-1",
+                                      " ", "1.5", "18446744073709551616"};
     static struct child_result r;
 
     (void)state;
@@ -264,8 +264,10 @@ int
 main(int argc, char **argv)
 {
     static const struct child_case children[] = {
-        {"print_journal", print_journal, false}, {"print_balance", print_balance, false},
-        {"print_order", print_order, false},     {"one_p_only", one_p_only, false},
+        {"print_journal", print_journal, false},
+        {"print_balance", print_balance, false},
+        {"print_order", print_order, false},
+        {"one_p_only", one_p_only, false},
         {"seeded_deadlock", seeded_deadlock, false},
     };
     const struct CMUnitTest tests[] = {

@@ -8,7 +8,8 @@
 
 GO_TEST(default_is_taken_when_no_case_is_ready)
 {
-    struct go_chan *full = go_chan_new(sizeof(int), 1), *empty = go_chan_new(sizeof(int), 1);
+    struct go_chan *full = go_chan_new(sizeof(int), 1),
+                   *empty = go_chan_new(sizeof(int), 1);
     int in = 1, out = -1;
     struct go_case cases[] = {
         GO_CASE_SEND(full, &in),
@@ -280,7 +281,8 @@ GO_TEST(many_cases_work_as_few)
     bool seen[MANY] = {false};
 
     for (int i = 0; i < MANY; i++) {
-        cases[i] = (struct go_case){.chan = go_chan_new(sizeof(int), 1), .op = GO_OP_RECV};
+        cases[i] =
+            (struct go_case){.chan = go_chan_new(sizeof(int), 1), .op = GO_OP_RECV};
         cases[i].elem = malloc(sizeof(int));
     }
     CHECK_INT(go_select_default(cases, MANY), -EAGAIN);
@@ -334,7 +336,8 @@ static void
 close_under_selects(int rounds)
 {
     for (int r = 0; r < rounds; r++) {
-        struct go_chan *a = go_chan_new(sizeof(int), r % 3), *b = go_chan_new(sizeof(int), 0);
+        struct go_chan *a = go_chan_new(sizeof(int), r % 3),
+                       *b = go_chan_new(sizeof(int), 0);
         struct go_wg wg = GO_WG_INIT;
         int64_t sum = 0;
 
@@ -395,7 +398,8 @@ race_deadlines(int rounds)
     for (;;) {
         int v;
         struct go_case recv = GO_CASE_RECV(c, &v);
-        int i = go_select_until(&recv, 1, go_now() + (int64_t)(taken % 4) * GO_MICROSECOND);
+        int i =
+            go_select_until(&recv, 1, go_now() + (int64_t)(taken % 4) * GO_MICROSECOND);
 
         if (i == -ETIMEDOUT)
             continue;

@@ -228,7 +228,8 @@ GO_TEST(a_crowd_of_timers_fires_all_but_the_stopped)
     int old = go_maxprocs(3);
 
     for (int i = 0; i < N; i++)
-        t[i] = go_after_func((int64_t)(i * 7919 % N) * 2 * GO_MICROSECOND, count_up, &fired);
+        t[i] =
+            go_after_func((int64_t)(i * 7919 % N) * 2 * GO_MICROSECOND, count_up, &fired);
     for (int i = 0; i < N; i += 2)
         stopped += go_timer_stop(t[i]);
     AWAIT(__atomic_load_n(&fired, __ATOMIC_RELAXED) == N - stopped);

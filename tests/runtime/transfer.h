@@ -32,7 +32,7 @@ struct transfer {
     uint32_t each; /* elements a sender */
     enum transfer_way way;
 
-    unsigned char *seen;                  /* atomic; [sender * each + number] */
+    unsigned char *seen;                    /* atomic; [sender * each + number] */
     uint32_t arrived[TRANSFER_SENDERS_MAX]; /* atomic */
     struct go_wg sending, receiving;
 };
