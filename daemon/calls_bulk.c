@@ -116,7 +116,7 @@ bulk(struct call *c, struct selection *s, bool retry, bool dry_run, PbBulkReply 
 {
     struct page_op *p = call_array(c, 1, sizeof(*p));
     int64_t cursor = 0;
-    int r;
+    int r = 0;
 
     if (p == NULL)
         return -ENOBUFS;

@@ -518,7 +518,7 @@ gomaxprocs_is_read_or_refused_in_words(void **state)
     child_run("print_procs", env, &r);
     at = strstr(r.err, "procs=");
     assert_non_null(at);
-    procs = atoi(at + 6);
+    procs = (int)strtol(at + 6, NULL, 10);
     assert_true(procs >= 1);
     expect_procs("1", 1, false);
     expect_procs("7", 7, false);
