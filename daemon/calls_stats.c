@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,14 +28,17 @@ file_size(const char *path, const char *suffix)
 static uint64_t
 rss_bytes(void)
 {
-    unsigned long pages = 0;
+    char line[128] = "", *end;
+    unsigned long pages;
     FILE *f = fopen("/proc/self/statm", "re");
 
     if (f == NULL)
         return 0;
-    if (fscanf(f, "%*u %lu", &pages) != 1)
-        pages = 0;
+    if (fgets(line, sizeof(line), f) == NULL)
+        line[0] = '\0';
     (void)fclose(f);
+    (void)strtoul(line, &end, 10); /* size; what follows is the resident part */
+    pages = strtoul(end, NULL, 10);
     return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 

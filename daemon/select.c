@@ -193,8 +193,11 @@ matches(const struct selection *s, const struct store_job *j)
 {
     const PbSelector *in = s->in;
     size_t known = s->f.label_key != NULL;
-    bool kind = in->n_kinds == 0;
+    bool kind;
 
+    if (in == NULL) /* no selector: List of everything */
+        return true;
+    kind = in->n_kinds == 0;
     for (size_t i = 0; i < in->n_kinds; i++)
         kind = kind || (int)in->kinds[i] == STORE_LANE_KIND(j->lane);
     if (!kind || !in_ids(in, j->id))

@@ -32,21 +32,20 @@ static int
 quota_of(const char *dir)
 {
     char path[4352];
-    char quota[32];
+    char line[64] = "", *end;
     long long period, us;
     FILE *f;
-    int n;
 
     snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", dir);
     f = fopen(path, "re");
     if (f == NULL)
         return INT_MAX;
-    n = fscanf(f, "%31s %lld", quota, &period);
+    if (fgets(line, sizeof(line), f) == NULL)
+        line[0] = '\0';
     fclose(f);
-    if (n != 2 || period <= 0)
-        return INT_MAX;
-    us = strtoll(quota, NULL, 10); /* "max": 0, no limit */
-    if (us <= 0)
+    us = strtoll(line, &end, 10); /* "200000 100000"; "max 100000" reads as 0: no limit */
+    period = strtoll(end, NULL, 10);
+    if (us <= 0 || period <= 0)
         return INT_MAX;
     us = (us + period - 1) / period;
     return us > INT_MAX ? INT_MAX : (int)us;

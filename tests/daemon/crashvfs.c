@@ -216,15 +216,15 @@ crashdisk_on(uint64_t seed)
 }
 
 void
-crashdisk_cut_at(int64_t n)
+crashdisk_cut_at(int64_t io)
 {
-    disk.cut = n;
+    disk.cut = io;
 }
 
 void
-crashdisk_fail_at(int64_t n, int rc)
+crashdisk_fail_at(int64_t io, int rc)
 {
-    disk.fail = n;
+    disk.fail = io;
     disk.fail_rc = rc;
 }
 
