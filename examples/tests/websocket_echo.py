@@ -125,9 +125,10 @@ def what_breaks_the_protocol_is_closed():
         tap.equal((opcode, reason[:2]), (CLOSE, struct.pack("!H", 1002)))
 
         client = Client(port)
-        # The head alone says that it is too long; bytes the server never reads would make
+        # The beginning says that it is too long; bytes the server never reads would make
         # the kernel answer with a reset, and drop the reason.
-        client.sock.sendall(bytes([0x80 | BINARY, 0x80 | 127]) + struct.pack("!Q", 2000000) + bytes(4))
+        client.sock.sendall(bytes([0x80 | BINARY, 0x80 | 127]) + struct.pack("!Q", 2000000) +
+                            bytes(1000))
         opcode, reason = client.receive()
         tap.equal((opcode, reason[:2]), (CLOSE, struct.pack("!H", 1009)))
 

@@ -78,7 +78,7 @@ gotest_assert(void)
 }
 
 #define GO_TEST(name)                                                                    \
-    static void name##_body(void);                                                       \
+    static __attribute__((noinline)) void name##_body(void); /* found in backtraces */   \
     static int name##_main(int argc, char **argv)                                        \
     {                                                                                    \
         (void)argc;                                                                      \
