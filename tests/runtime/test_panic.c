@@ -206,13 +206,13 @@ quit(int argc, char **argv)
     return 0;
 }
 
-static volatile sig_atomic_t own_quits;
+static uint32_t own_quits; /* atomic: the handler runs on any thread */
 
 static void
 own_quit(int sig)
 {
     (void)sig;
-    own_quits++;
+    __atomic_add_fetch(&own_quits, 1, __ATOMIC_RELAXED);
 }
 
 static int
@@ -221,7 +221,7 @@ raise_quit(int argc, char **argv)
     (void)argc;
     (void)argv;
     (void)kill(getpid(), SIGQUIT);
-    while (own_quits == 0)
+    while (__atomic_load_n(&own_quits, __ATOMIC_RELAXED) == 0)
         go_yield();
     return 0;
 }
