@@ -47,7 +47,8 @@ query_blocking(const char *path, struct query *q)
     int r;
 
     r = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL);
-    if (r == SQLITE_OK) /* whoever closes last tidies up, and has the file to itself then */
+    if (r ==
+        SQLITE_OK) /* whoever closes last tidies up, and has the file to itself then */
         r = sqlite3_busy_timeout(db, 5000);
     if (r == SQLITE_OK)
         r = sqlite3_prepare_v2(db, q->sql, -1, &stmt, NULL);
