@@ -354,7 +354,7 @@ run_why(struct cli *cli)
             out_printf(FIELD "%" PRIu64 " in queue %s\n", "ahead", r->ahead,
                        r->queue != NULL ? r->queue : "default");
         field_time("runs at", r->run_at);
-        field_text("waits for", r->park);
+        field_text("parked in", r->park);
         if (r->since != NULL)
             out_printf(FIELD "%s\n", "since",
                        show_span(pb_duration_ns(r->since, 0), text));

@@ -116,11 +116,14 @@ check_options(const struct command *cmd, const struct args *a)
 }
 
 static bool
-check_count(const struct command *cmd, size_t n)
+check_count(const struct command *cmd, size_t n, char **argv)
 {
     if (n >= cmd->min && n <= cmd->max)
         return true;
-    if (n < cmd->min)
+    if (n > cmd->max && strcmp(cmd->name, "submit") == 0)
+        (void)out_fail(EXIT_USAGE,
+                       "\"%s\" is no kind of job: fetch, read, sum, sql, timer", argv[0]);
+    else if (n < cmd->min)
         (void)out_fail(EXIT_USAGE, "usage: goctl %s %s; see goctl help %s", cmd->name,
                        cmd->args, cmd->name);
     else
@@ -238,7 +241,7 @@ dispatch(struct cli *cli)
     }
     cli->argv = cli->a.pos + used;
     cli->argc = cli->a.n_pos - used;
-    if (!check_options(cmd, &cli->a) || !check_count(cmd, cli->argc))
+    if (!check_options(cmd, &cli->a) || !check_count(cmd, cli->argc, cli->argv))
         return EXIT_USAGE;
     return run(cli, cmd);
 }

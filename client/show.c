@@ -101,9 +101,10 @@ show_span(int64_t ns, char out[SHOW_TEXT_MAX])
     double s = (double)ns / 1e9;
     long long minutes = ns / GOCTL_SECOND / 60;
 
-    if (ns < MS)
+    /* Each bound is where three digits would round up to the next unit. */
+    if (ns < MS - 500)
         (void)snprintf(out, SHOW_TEXT_MAX, "%.0fus", s * 1e6);
-    else if (ns < GOCTL_SECOND)
+    else if (ns < GOCTL_SECOND - MS / 2)
         (void)snprintf(out, SHOW_TEXT_MAX, "%.3gms", s * 1e3);
     else if (ns < 60 * GOCTL_SECOND)
         (void)snprintf(out, SHOW_TEXT_MAX, "%.3gs", s);

@@ -99,6 +99,41 @@ check_urls(struct checker *c)
     return r;
 }
 
+#define IPC       "ipc://"
+#define SOCK      ".sock"
+#define EVENTS    "-events" SOCK
+#define SOCK_PATH 107 /* what sun_path holds */
+
+/* Where events go if the configuration does not say: beside the first ipc listener, so that
+ * daemons which share a machine do not share this. Nowhere if no such path is possible. */
+static int
+default_events(struct config *cfg)
+{
+    const char *url = NULL;
+    size_t n;
+    char *made;
+
+    for (size_t i = 0; url == NULL && i < cfg->listen.n; i++)
+        if (starts_with(cfg->listen.items[i], IPC))
+            url = cfg->listen.items[i];
+    if (cfg->events.n > 0 || url == NULL)
+        return 0;
+    n = strlen(url);
+    if (n > strlen(IPC SOCK) && strcmp(url + n - strlen(SOCK), SOCK) == 0)
+        n -= strlen(SOCK);
+    if (n + strlen(EVENTS) > strlen(IPC) + SOCK_PATH)
+        return 0;
+    made = proto_arena_alloc(&cfg->arena, n + sizeof(EVENTS));
+    cfg->events.items = proto_arena_alloc(&cfg->arena, sizeof(char *));
+    if (made == NULL || cfg->events.items == NULL)
+        return -ENOMEM;
+    memcpy(made, url, n);
+    memcpy(made + n, EVENTS, sizeof(EVENTS));
+    cfg->events.items[0] = made;
+    cfg->events.n = 1;
+    return 0;
+}
+
 static int
 hex_digit(char ch)
 {
@@ -254,6 +289,8 @@ check_config(struct config *cfg, const char *name, char key[192], char message[3
         r = check_token(&c, i);
     if (r == 0)
         r = check_urls(&c);
+    if (r == 0)
+        r = default_events(cfg);
     if (r == 0)
         r = check_databases(&c);
     if (r == 0)

@@ -133,8 +133,9 @@ const struct cfg_key cfg_keys[] = {
         "Where clients connect: ipc://PATH, tcp://HOST:PORT, tls+tcp://HOST:PORT,\n"
         "ws://HOST:PORT/PATH, wss://HOST:PORT/PATH. All but ipc need a token, and\n"
         "beyond loopback TLS."),
-    KEY(events, CFG_STRINGS, "['ipc:///run/gojobd/events.sock']",
-        "Where events are published; the same kinds of URL."),
+    KEY(events, CFG_STRINGS, "[]",
+        "Where events are published; the same kinds of URL. [] means beside the first\n"
+        "ipc listener: ipc://PATH.sock has its events at ipc://PATH-events.sock."),
     KEY_TIME(drain_timeout, "30s", 0, 24 * HOUR,
              "How long running jobs may go on after SIGTERM. What is not finished then\n"
              "is queued again."),

@@ -45,11 +45,10 @@ why_running(struct call *c, PbWhyReply *rep, const struct store_job *j)
         call_dup(c, info.reason != NULL ? info.reason : go_state_name(info.state));
     rep->since = call_duration(c, since);
     if (info.reason != NULL)
-        say(c, rep, PB_WHY_REPLY__REASON__REASON_RUNNING,
-            "it runs, and has been waiting (%s) for %.3f s", info.reason,
-            (double)since / (double)GO_SECOND);
+        say(c, rep, PB_WHY_REPLY__REASON__REASON_RUNNING, "its goroutine is parked in %s",
+            info.reason);
     else
-        say(c, rep, PB_WHY_REPLY__REASON__REASON_RUNNING, "it runs, and is %s",
+        say(c, rep, PB_WHY_REPLY__REASON__REASON_RUNNING, "its goroutine is %s",
             go_state_name(info.state));
 }
 
@@ -134,8 +133,7 @@ why(struct call *c, PbWhyReply *rep, const struct store_job *j)
     PB_SET(rep, state, jobpb_state(j->state));
     rep->queue = names_queue(c, STORE_LANE_QUEUE(j->lane));
     if (store_state_final(j->state)) {
-        say(c, rep, PB_WHY_REPLY__REASON__REASON_FINISHED, "it is finished: %s",
-            store_state_name(j->state));
+        say(c, rep, PB_WHY_REPLY__REASON__REASON_FINISHED, "it has ended");
         return 0;
     }
     if (j->state == STORE_RUNNING) {

@@ -16,15 +16,23 @@ static struct config *config; /* service_run() takes it */
 static void
 usage(FILE *out)
 {
-    (void)fputs("usage: gojobd [--config FILE] [OPTION...]\n"
-                "\n"
-                "  --config FILE        the configuration; without it, all defaults\n"
-                "  --check-config       say whether the configuration is right, and end\n"
-                "  --log-level LEVEL    error, warning, notice, info or debug\n"
-                "  --log-format FORMAT  text or json\n"
-                "  --version            print the version, and end\n"
-                "  --help               print this, and end\n",
-                out);
+    (void)fputs(
+        "usage: gojobd [--config FILE] [OPTION...]\n"
+        "\n"
+        "  --config FILE        the configuration; without it, all defaults\n"
+        "  --check-config       say whether the configuration is right, and end\n"
+        "  --log-level LEVEL    error, warning, notice, info or debug\n"
+        "  --log-format FORMAT  text or json\n"
+        "  --version            print the version, and end\n"
+        "  --help               print this, and end\n"
+        "\n"
+        "An empty configuration is a valid one; the installed gojobd.yaml has every key\n"
+        "with its default. SIGTERM lets running jobs end, and stops; a second one stops\n"
+        "at once. SIGHUP reads the configuration again.\n"
+        "Exit status: 0 stopped, 1 an error that was logged, 64 usage, 78 "
+        "configuration.\n"
+        "See gojobd(8) and gojobd.yaml(5).\n",
+        out);
 }
 
 /* The index of word in the list, which ends with NULL; -1: not there. */
@@ -120,6 +128,9 @@ main(int argc, char **argv)
     if (load() < 0)
         return EX_CONFIG;
     if (check) {
+        (void)printf("%s is right\n", opts.config_path != NULL
+                                          ? opts.config_path
+                                          : "the default configuration");
         cfg_free(config);
         return 0;
     }

@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "jobs/env.h"
+#include "proto/units.h"
 #include "proto/utf8.h"
 #include "proto/wire.h"
 #include "runtime/base/atomic.h"
@@ -135,8 +136,15 @@ job_run_check(struct job_run *run)
 int
 job_run_ended(struct job_run *run, int r)
 {
-    if (r == -ETIMEDOUT)
-        (void)job_error_set(&run->err, PB_ERROR__CODE__TIMEOUT, NULL, "out of time");
+    char limit[UNITS_TEXT_MAX];
+
+    if (r == -ETIMEDOUT && run->spec->timeout != NULL) {
+        units_format_duration(pb_duration_ns(run->spec->timeout, 0), limit);
+        (void)job_error_set(&run->err, PB_ERROR__CODE__TIMEOUT, NULL,
+                            "not done within its timeout of %s", limit);
+    } else if (r == -ETIMEDOUT)
+        (void)job_error_set(&run->err, PB_ERROR__CODE__TIMEOUT, NULL,
+                            "not done within the time that defaults.timeout gives");
     else
         (void)job_error_set(&run->err, PB_ERROR__CODE__CANCELLED, NULL, "cancelled");
     return r;

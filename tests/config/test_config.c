@@ -119,6 +119,32 @@ empty_file_is_the_default(void **state)
     }
 }
 
+static void
+events_go_beside_the_first_ipc_listener(void **state)
+{
+    static const char *const cases[][2] = {
+        {"", "ipc:///run/gojobd/gojobd-events.sock"},
+        {"listen: ['ipc:///a/b.sock']\n", "ipc:///a/b-events.sock"},
+        {"listen: ['ipc:///a/b']\n", "ipc:///a/b-events.sock"},
+        {"listen: ['ipc:///a/b.sock', 'ipc:///c.sock']\n", "ipc:///a/b-events.sock"},
+        {"listen: ['ipc:///a/b.sock']\nevents: ['ipc:///e']\n", "ipc:///e"},
+        {"tokens: [{name: a, sha256: " HASH "}]\nlisten: ['tcp://127.0.0.1:1']\n", NULL},
+        {"listen: ['ipc:///0123456789012345678901234567890123456789012345678901234567890"
+         "123456789012345678901234567890123456789.sock']\n",
+         NULL}, /* no room for -events */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct config *cfg = parse(cases[i][0]);
+
+        assert_int_equal(cfg->events.n, cases[i][1] != NULL);
+        if (cases[i][1] != NULL)
+            assert_string_equal(cfg->events.items[0], cases[i][1]);
+        cfg_free(cfg);
+    }
+}
+
 /* The file in the repository, as this program's working directory does not tell where. */
 static char *
 read_source(const char *name, size_t *ret_len)
@@ -562,6 +588,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(empty_file_is_the_default),
+        cmocka_unit_test(events_go_beside_the_first_ipc_listener),
         cmocka_unit_test(shipped_file_is_what_the_table_says),
         cmocka_unit_test(shipped_file_names_every_key_with_its_default),
         cmocka_unit_test(table_is_sound),
