@@ -1,6 +1,7 @@
 #include "daemon/eventpb.h"
 
 #include "daemon/jobpb.h"
+#include "daemon/store/schedule.h"
 #include "proto/wire.h"
 #include "runtime/time/timer.h"
 
@@ -49,6 +50,27 @@ set_batch(struct proto_arena *a, const struct store_event *ev, PbEvent *out)
     return 0;
 }
 
+static PbSchedule__Change
+schedule_change(const struct store_event *ev)
+{
+    switch ((enum store_schedule_change)ev->attempt) {
+    case SCHEDULE_RAN:
+        return ev->batch != 0 ? PB_SCHEDULE__CHANGE__CHANGE_FIRED
+                              : PB_SCHEDULE__CHANGE__CHANGE_SKIPPED;
+    case SCHEDULE_CHANGED:
+        return PB_SCHEDULE__CHANGE__CHANGE_CHANGED;
+    case SCHEDULE_PAUSED:
+        return PB_SCHEDULE__CHANGE__CHANGE_PAUSED;
+    case SCHEDULE_RESUMED:
+        return PB_SCHEDULE__CHANGE__CHANGE_RESUMED;
+    case SCHEDULE_REMOVED:
+        return PB_SCHEDULE__CHANGE__CHANGE_REMOVED;
+    case SCHEDULE_ADDED:
+        return PB_SCHEDULE__CHANGE__CHANGE_ADDED;
+    }
+    return PB_SCHEDULE__CHANGE__CHANGE_NONE;
+}
+
 static int
 set_schedule(struct proto_arena *a, const struct store_event *ev, PbEvent *out)
 {
@@ -57,8 +79,12 @@ set_schedule(struct proto_arena *a, const struct store_event *ev, PbEvent *out)
     if (s == NULL)
         return -1;
     PB_SET(s, id, (uint64_t)ev->job);
+    PB_SET(s, change, schedule_change(ev));
     if (ev->batch != 0)
         PB_SET(s, last_batch, (uint64_t)ev->batch);
+    if (s->change == PB_SCHEDULE__CHANGE__CHANGE_PAUSED ||
+        s->change == PB_SCHEDULE__CHANGE__CHANGE_RESUMED)
+        PB_SET(s, paused, s->change == PB_SCHEDULE__CHANGE__CHANGE_PAUSED);
     out->what_case = PB_EVENT__WHAT_SCHEDULE;
     out->schedule = s;
     return 0;

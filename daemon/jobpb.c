@@ -238,6 +238,8 @@ from_row(struct call *c, const struct store_job *j, PbJob *out)
     PB_SET(out, kind, (PbJob__Kind)STORE_LANE_KIND(j->lane));
     PB_SET(out, state, jobpb_state(j->state));
     PB_SET(out, attempt, (uint32_t)j->attempt);
+    if (j->schedule != 0)
+        PB_SET(out, schedule, (uint64_t)j->schedule);
     if (j->prio != 0)
         PB_SET(out, priority, j->prio);
     out->submitted = call_time_ms(c, j->created);
@@ -324,5 +326,7 @@ jobpb_batch(struct call *c, const struct store_batch_info *b)
         PB_SET(out, fail_fast, 1);
     if (b->max_parallel > 0)
         PB_SET(out, max_parallel, (uint32_t)b->max_parallel);
+    if (b->schedule != 0)
+        PB_SET(out, schedule, (uint64_t)b->schedule);
     return c->rep->reply_case == PB_RESPONSE__REPLY_ERROR ? NULL : out;
 }

@@ -100,9 +100,7 @@ select_init(struct call *c, const PbSelector *in, unsigned want, struct selectio
         *ret = s;
         return 0;
     }
-    if (in->has_schedule)
-        return call_fail(c, PB_ERROR__CODE__UNSUPPORTED, "select.schedule",
-                         "jobs cannot be selected by their schedule");
+    s.f.schedule = (int64_t)PB_GET(in, schedule, 0);
     r = select_batch(c, in->has_batch, in->batch, in->batch_name, &s.f.batch);
     if (r < 0)
         return r;
@@ -242,6 +240,7 @@ next_by_id(struct call *c, struct selection *s, int64_t *cursor, struct store_jo
 
     *cursor = (size_t)*cursor + 1 < in->n_jobs ? *cursor + 1 : 0;
     if (r > 0 && ((s->f.batch != 0 && j->batch != s->f.batch) ||
+                  (s->f.schedule != 0 && j->schedule != s->f.schedule) ||
                   (s->f.states != 0 && !(s->f.states & 1u << j->state)) ||
                   (s->f.queue >= 0 && STORE_LANE_QUEUE(j->lane) != s->f.queue)))
         store_jobs_free(ret);

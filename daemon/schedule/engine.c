@@ -22,7 +22,6 @@ enum {
 struct fired {
     struct sched_entry *entry;
     uint32_t gen;
-    int64_t missed;
 };
 
 struct sched_engine {
@@ -30,12 +29,14 @@ struct sched_engine {
     struct sched_sink sink;
     void *arg;
     struct sched_clock *clock;
-    struct sched_defaults defaults;
+    struct sched_defaults defaults; /* see sched_engine_set_defaults() */
 
     /* The engine goroutine's. */
     struct sched_fire *fires;
     struct fired fired[FIRES_MAX];
     size_t n_fires;
+
+    uint32_t poked; /* atomic: sync is asked for */
 
     struct go_mutex mu;
     struct sched_table table; /* guarded by mu */
@@ -154,6 +155,19 @@ sched_engine_put(struct sched_engine *e, const struct sched_row *row,
     return 0;
 }
 
+void
+sched_engine_poke(struct sched_engine *e)
+{
+    if (__atomic_exchange_n(&e->poked, 1, __ATOMIC_SEQ_CST) == 0)
+        sched_clock_wake(e->clock);
+}
+
+void
+sched_engine_set_defaults(struct sched_engine *e, const struct sched_defaults *d)
+{
+    e->defaults = *d;
+}
+
 bool
 sched_engine_remove(struct sched_engine *e, int64_t id)
 {
@@ -224,13 +238,13 @@ fill(struct sched_engine *e, struct sched_entry *en, const struct sched_decision
 {
     struct sched_fire *f = &e->fires[e->n_fires];
 
-    e->fired[e->n_fires++] =
-        (struct fired){.entry = en, .gen = en->gen, .missed = d->missed};
+    e->fired[e->n_fires++] = (struct fired){.entry = en, .gen = en->gen};
     f->id = en->plan.id;
     f->overlap = en->plan.overlap;
     f->from = en->stored;
     f->next = to_row(d->next);
     f->last = d->last;
+    f->missed = d->missed;
     f->n = d->n;
     for (size_t i = 0; i < d->n; i++)
         f->runs[i] = (struct sched_run){
@@ -273,10 +287,10 @@ gather(struct sched_engine *e, int64_t *ret_until)
 }
 
 static void
-tally_locked(struct sched_entry *en, const struct sched_fire *f, const struct fired *by)
+tally_locked(struct sched_entry *en, const struct sched_fire *f)
 {
     en->waiting = f->waiting_now;
-    en->missed += by->missed;
+    en->missed += f->missed;
     for (size_t i = 0; i < f->done; i++) {
         if (f->runs[i].verdict == SCHED_SKIP)
             en->skipped++;
@@ -316,7 +330,7 @@ settle_locked(struct sched_engine *e, const struct sched_fire *f, const struct f
         return;
     }
     if (f->result == 0)
-        tally_locked(en, f, by);
+        tally_locked(en, f);
     if (en->gen != by->gen) {
         order_locked(&e->table, en);
         return;
@@ -385,15 +399,21 @@ sched_engine_run(struct sched_engine *e, struct go_ctx *ctx)
     if (r < 0)
         return r;
     while (go_ctx_err(ctx) == 0) {
+        /* Taken before the sink looks, so that what changes then is a poke of its own. */
+        if (__atomic_exchange_n(&e->poked, 0, __ATOMIC_SEQ_CST) != 0 &&
+            e->sink.sync != NULL)
+            e->sink.sync(e->arg, e);
         gather(e, &until);
         if (e->n_fires > 0) {
             fire(e);
             continue;
         }
         r = sched_clock_wait(e->clock, until, ctx);
-        if (r == SCHED_CLOCK_SET)
+        if (r == SCHED_CLOCK_SET) {
+            if (e->sink.clock_set != NULL)
+                e->sink.clock_set(e->arg);
             resume_all(e);
-        else if (r < 0 && go_ctx_err(ctx) == 0)
+        } else if (r < 0 && go_ctx_err(ctx) == 0)
             return r;
     }
     return 0;

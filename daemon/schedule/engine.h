@@ -40,10 +40,11 @@ struct sched_run {
 struct sched_fire {
     int64_t id;
     int overlap;
-    int64_t from; /* the row's next_at. If it is another: -ESTALE */
-    int64_t next; /* what it becomes; 0: never again */
-    int64_t last; /* the nominal time decided last: what the row's last_at becomes */
-    size_t n;     /* 0: all that was due is given up as missed; the row moves on */
+    int64_t from;   /* the row's next_at. If it is another: -ESTALE */
+    int64_t next;   /* what it becomes; 0: never again */
+    int64_t last;   /* the nominal time decided last: what the row's last_at becomes */
+    int64_t missed; /* runs given up: they were due while the daemon did not run */
+    size_t n;       /* 0: all that was due is given up as missed; the row moves on */
     struct sched_run runs[SCHED_RUNS_MAX];
 
     int32_t waiting; /* runs queued behind one another, as last answered */
@@ -63,11 +64,19 @@ struct sched_sink {
     /* Submit the runs of fires, move each row on, and set each answer:
      *     0          `done` of the runs and the row that goes with them are durable. Fewer
      *                than n: the others are tried again in a second
-     *     -ESTALE    the row's next_at is not `from`: nothing done, row_next says what it is
+     *     -ESTALE    the row's next_at is not `from`, or it is paused: nothing done, row_next
+     *                is its next_at
      *     -ENOENT    there is no such schedule
      *     -errno     nothing done: to be tried again in a second
      * sched_record() does it, inside a transaction. From the engine's goroutine; may park. */
     void (*fire)(void *arg, struct sched_fire *fires, size_t n);
+
+    /* After sched_engine_poke(): tell it what has changed. NULL: nobody pokes. From the
+     * engine's goroutine; may park. */
+    void (*sync)(void *arg, struct sched_engine *e);
+
+    /* The wall clock was set. May be NULL. As above. */
+    void (*clock_set)(void *arg);
 };
 
 /* A schedule as stored. */
@@ -90,6 +99,12 @@ int sched_engine_run(struct sched_engine *e, struct go_ctx *ctx);
  * sched_plan_read() has against it, with err set: then it never fires. */
 int sched_engine_put(struct sched_engine *e, const struct sched_row *row,
                      struct proto_err *err);
+
+/* Have the sink's sync called soon, and again if it is called just now. Never parks. */
+void sched_engine_poke(struct sched_engine *e);
+
+/* For what is put from now on. From the engine's goroutine, while nobody else puts. */
+void sched_engine_set_defaults(struct sched_engine *e, const struct sched_defaults *d);
 
 /* It was deleted. True if it was known. */
 bool sched_engine_remove(struct sched_engine *e, int64_t id);

@@ -39,19 +39,25 @@ record_run(struct store *st, struct sched_fire *f, struct sched_run *run, int64_
     return 0;
 }
 
+/* What will not happen, counted in the row. */
 static int
-record(struct store *st, struct sched_fire *f, const struct sched_submit *submit)
+record_lost(struct store *st, const struct sched_fire *f)
 {
-    int64_t at, busy;
+    int64_t skipped = 0;
+
+    for (size_t i = 0; i < f->done; i++)
+        skipped += f->runs[i].verdict == SCHED_SKIP;
+    return f->missed + skipped > 0 ? store_schedule_count(st, f->id, f->missed, skipped)
+                                   : 0;
+}
+
+static int
+record_runs(struct store *st, struct sched_fire *f, int64_t busy,
+            const struct sched_submit *submit)
+{
+    int64_t at = f->from;
     int r;
 
-    r = store_schedule_state(st, f->id, &at, &busy);
-    if (r < 0)
-        return r;
-    if (at != f->from) {
-        f->row_next = at;
-        return -ESTALE;
-    }
     if (busy == 0)
         f->waiting_now = 0;
     for (; f->done < f->n; f->done++) {
@@ -63,6 +69,24 @@ record(struct store *st, struct sched_fire *f, const struct sched_submit *submit
         at = run->next;
     }
     return at != f->next ? store_schedule_move(st, f->id, f->next, f->last) : 0;
+}
+
+static int
+record(struct store *st, struct sched_fire *f, const struct sched_submit *submit)
+{
+    struct store_schedule_head row;
+    int64_t busy;
+    int r;
+
+    r = store_schedule_state(st, f->id, &row, &busy);
+    if (r < 0)
+        return r;
+    if (row.next_at != f->from || row.paused) {
+        f->row_next = row.next_at;
+        return -ESTALE;
+    }
+    r = record_runs(st, f, busy, submit);
+    return r < 0 ? r : record_lost(st, f);
 }
 
 int

@@ -210,7 +210,8 @@ store_jobs_free(struct store_jobs *jobs)
     " j.flags, j.run_at, j.created, j.started, j.finished,"                              \
     " CASE WHEN ?1 & 1 THEN ifnull(j.spec, (SELECT data FROM spec WHERE id = j.id)) "    \
     "END,"                                                                               \
-    " CASE WHEN ?1 & 2 THEN (SELECT data FROM result WHERE id = j.id) END FROM job j "
+    " CASE WHEN ?1 & 2 THEN (SELECT data FROM result WHERE id = j.id) END,"              \
+    " (SELECT schedule FROM batch WHERE id = j.batch) FROM job j "
 
 static int
 add_job(struct store_reader *rd, sqlite3_stmt *q, struct store_jobs *ret)
@@ -237,6 +238,7 @@ add_job(struct store_reader *rd, sqlite3_stmt *q, struct store_jobs *ret)
     j->finished = store_state_final(row.state) ? row.finished : 0;
     j->cancelling = row.state == STORE_RUNNING && (row.flags & STORE_F_CANCEL);
     r = store_rd_blob(rd, q, 14, &j->spec, &j->spec_len);
+    j->schedule = sqlite3_column_int64(q, 16);
     return r < 0 ? r : store_rd_blob(rd, q, 15, &j->result, &j->result_len);
 }
 
@@ -319,7 +321,9 @@ store_read_jobs_of(struct store_reader *rd, const int64_t *ids, size_t n, unsign
 /* The table is walked by id; a batch's jobs by its spans. */
 #define FILTER_SQL                                                                       \
     " AND (?3 = 0 OR (1 << j.state) & ?3) AND (?4 < 0 OR j.lane & 31 = ?4)"              \
-    " AND (?5 < 0 OR j.lane >> 6 = ?5) AND (?6 IS NULL OR"                               \
+    " AND (?5 < 0 OR j.lane >> 6 = ?5)"                                                  \
+    " AND (?11 = 0 OR EXISTS (SELECT 1 FROM batch WHERE id = j.batch"                    \
+    "  AND schedule = ?11)) AND (?6 IS NULL OR"                                          \
     "  EXISTS (SELECT 1 FROM label WHERE node = j.id * 2 + 1 AND key = ?6 AND value = "  \
     "?7)"                                                                                \
     "  OR EXISTS (SELECT 1 FROM label WHERE node = j.batch * 2 AND key = ?6"             \
@@ -410,6 +414,7 @@ store_read_jobs(struct store_reader *rd, const struct store_filter *f, int64_t a
         sqlite3_bind_int64(q, 9, (int64_t)max);
         if (f->batch != 0)
             sqlite3_bind_int64(q, 10, f->batch);
+        sqlite3_bind_int64(q, 11, f->schedule);
         while ((r = store_rd_step(rd, q)) > 0) {
             r = add_job(rd, q, &jobs);
             if (r < 0)

@@ -29,6 +29,7 @@ const char *store_reader_error(const struct store_reader *rd);
 
 struct store_job {
     int64_t id, lane, batch, attempt, fails, crashes, epoch;
+    int64_t schedule; /* that made its batch; 0: none */
     int64_t run_at, created;
     int64_t started;  /* 0: never */
     int64_t finished; /* 0: not yet */
@@ -56,6 +57,7 @@ enum store_want {
 /* A selection of jobs: all that is set must hold. */
 struct store_filter {
     int64_t batch;                       /* 0: any */
+    int64_t schedule;                    /* that made the batch; 0: any */
     unsigned states;                     /* bits 1 << state; 0: any */
     int kind;                            /* -1: any */
     int64_t queue;                       /* -1: any */
@@ -95,7 +97,7 @@ void store_attempts_free(struct store_attempts *a);
 int store_read_attempts(struct store_reader *rd, int64_t job, struct store_attempts *ret);
 
 struct store_batch_info {
-    int64_t id, max_parallel, created, deadline, finished, pruned;
+    int64_t id, max_parallel, created, deadline, finished, pruned, schedule;
     bool closed, fail_fast, cancelled;
     int64_t n[STORE_STATE_N]; /* by state - STORE_BLOCKED */
     char *name;               /* or NULL */

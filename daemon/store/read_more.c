@@ -82,7 +82,8 @@ read_batches(struct store_reader *rd, const char *where, int64_t a, int64_t max,
     snprintf(sql, sizeof(sql),
              "SELECT id, name, flags, max_parallel, created, deadline, finished, pruned,"
              " n_blocked, n_scheduled, n_queued, n_running, n_succeeded, n_failed,"
-             " n_cancelled, n_dead FROM batch WHERE %s ORDER BY id DESC LIMIT ?2",
+             " n_cancelled, n_dead, schedule FROM batch WHERE %s ORDER BY id DESC"
+             " LIMIT ?2",
              where);
     r = store_rd_prepare(rd, sql, 2, v, &q);
     while (r >= 0 && (r = store_rd_step(rd, q)) > 0) {
@@ -107,6 +108,7 @@ read_batches(struct store_reader *rd, const char *where, int64_t a, int64_t max,
         b->pruned = sqlite3_column_int64(q, 7);
         for (int i = 0; i < STORE_STATE_N; i++)
             b->n[i] = sqlite3_column_int64(q, 8 + i);
+        b->schedule = sqlite3_column_int64(q, 8 + STORE_STATE_N);
     }
     store_rd_done(rd, q);
     if (r < 0)
@@ -357,17 +359,20 @@ add_schedule(struct store_reader *rd, sqlite3_stmt *q, struct store_schedules *l
     s->overlap = sqlite3_column_int(q, 6);
     s->jitter_ms = sqlite3_column_int64(q, 7);
     s->paused = sqlite3_column_int(q, 8);
-    s->created = sqlite3_column_int64(q, 9);
-    s->next_at = sqlite3_column_int64(q, 10);
-    s->last_at = sqlite3_column_int64(q, 11);
-    s->runs = sqlite3_column_int64(q, 12);
-    s->batch = sqlite3_column_int64(q, 13);
+    s->config = sqlite3_column_int(q, 9);
+    s->created = sqlite3_column_int64(q, 10);
+    s->next_at = sqlite3_column_int64(q, 11);
+    s->last_at = sqlite3_column_int64(q, 12);
+    s->runs = sqlite3_column_int64(q, 13);
+    s->missed_runs = sqlite3_column_int64(q, 14);
+    s->skipped_runs = sqlite3_column_int64(q, 15);
+    s->batch = sqlite3_column_int64(q, 16);
     r = store_rd_text(rd, q, 1, &s->name);
     if (r == 0)
         r = store_rd_text(rd, q, 3, &s->expr);
     if (r == 0)
         r = store_rd_text(rd, q, 4, &s->zone);
-    return r < 0 ? r : store_rd_blob(rd, q, 14, &s->spec, &s->spec_len);
+    return r < 0 ? r : store_rd_blob(rd, q, 17, &s->spec, &s->spec_len);
 }
 
 static int
@@ -382,9 +387,10 @@ read_schedules(struct store_reader *rd, const char *where, const char *name, int
 
     snprintf(
         sql, sizeof(sql),
-        "SELECT s.id, name, kind, expr, zone, missed, overlap, jitter, paused, created,"
-        " next_at, last_at, runs, batch, data FROM schedule s LEFT JOIN spec p"
-        " ON p.id = -s.id WHERE %s ORDER BY name LIMIT ?2",
+        "SELECT s.id, name, kind, expr, zone, missed, overlap, jitter, paused, config,"
+        " created, next_at, last_at, runs, missed_runs, skipped_runs, batch, data"
+        " FROM schedule s LEFT JOIN spec p ON p.id = -s.id WHERE %s ORDER BY s.id"
+        " LIMIT ?2",
         where);
     r = store_rd_prepare(rd, sql, 2, v, &q);
     if (r == 0 && name != NULL)
@@ -403,11 +409,10 @@ read_schedules(struct store_reader *rd, const char *where, const char *name, int
 }
 
 int
-store_read_schedules(struct store_reader *rd, const char *after, size_t max,
+store_read_schedules(struct store_reader *rd, int64_t after, size_t max,
                      struct store_schedules *ret)
 {
-    return read_schedules(rd, "?1 = 0 AND name > ?3", after != NULL ? after : "", 0, max,
-                          ret);
+    return read_schedules(rd, "s.id > ?1", NULL, after, max, ret);
 }
 
 int

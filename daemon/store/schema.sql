@@ -95,6 +95,7 @@ CREATE TABLE batch (
     deadline     INTEGER NOT NULL,  -- 0: none
     finished     INTEGER NOT NULL,  -- 0: jobs are left, or it is open
     pruned       INTEGER NOT NULL,  -- finished jobs that retention has taken
+    schedule     INTEGER NOT NULL,  -- that made it; 0: none
     n_blocked    INTEGER NOT NULL,
     n_scheduled  INTEGER NOT NULL,
     n_queued     INTEGER NOT NULL,
@@ -203,10 +204,13 @@ CREATE TABLE schedule (
     overlap INTEGER NOT NULL,
     jitter  INTEGER NOT NULL,
     paused  INTEGER NOT NULL,
+    config  INTEGER NOT NULL,  -- stands in the configuration file
     created INTEGER NOT NULL,
     next_at INTEGER NOT NULL,  -- 0: never again
     last_at INTEGER NOT NULL,  -- the nominal time of the last run; 0: none
     runs    INTEGER NOT NULL,
+    missed_runs  INTEGER NOT NULL,
+    skipped_runs INTEGER NOT NULL,
     batch   INTEGER NOT NULL   -- of the last run; 0: none
 );
 CREATE INDEX schedule_next ON schedule (next_at) WHERE paused = 0 AND next_at > 0;

@@ -84,7 +84,7 @@ static const char *const texts[SQL_N] = {
     [SQL_LEASE_JOBS] = "SELECT min(id), max(id) FROM job WHERE id BETWEEN ?1 AND ?2"
                        " AND state = 5",
 
-    [SQL_BATCH_NEW] = "INSERT INTO batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0,"
+    [SQL_BATCH_NEW] = "INSERT INTO batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7,"
                       " 0, 0, 0, 0, 0, 0, 0, 0)",
     [SQL_BATCH_GET] =
         "SELECT flags, max_parallel, deadline, finished, pruned, " BATCH_COUNTS
@@ -151,10 +151,10 @@ static const char *const texts[SQL_N] = {
     [SQL_EVENT_DEL] = "DELETE FROM event WHERE first = ?1",
 
     [SQL_SCHED_PUT] =
-        "INSERT INTO schedule VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"
-        " ?11, 0, 0, 0) ON CONFLICT (name) DO UPDATE SET kind = ?3, expr = ?4,"
-        " zone = ?5, missed = ?6, overlap = ?7, jitter = ?8, paused = ?9,"
-        " next_at = ?11 RETURNING id",
+        "INSERT INTO schedule VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
+        " ?12, 0, 0, 0, 0, 0) ON CONFLICT (name) DO UPDATE SET kind = ?3, expr = ?4,"
+        " zone = ?5, missed = ?6, overlap = ?7, jitter = ?8, paused = ?9, config = ?10,"
+        " created = ?11, next_at = ?12 RETURNING id",
     [SQL_SCHED_DEL] = "DELETE FROM schedule WHERE id = ?1",
     [SQL_SCHED_FIRED] =
         "UPDATE schedule SET next_at = ?2, last_at = ?3, runs = runs + ?4,"
@@ -162,8 +162,15 @@ static const char *const texts[SQL_N] = {
     [SQL_SCHED_NEXT] = "SELECT next_at FROM schedule WHERE paused = 0 AND next_at > 0"
                        " ORDER BY next_at LIMIT 1",
     [SQL_SCHED_PAUSE] = "UPDATE schedule SET paused = ?2, next_at = ?3 WHERE id = ?1",
+    [SQL_SCHED_COUNT] = "UPDATE schedule SET missed_runs = missed_runs + ?2,"
+                        " skipped_runs = skipped_runs + ?3 WHERE id = ?1",
     [SQL_SCHED_GET] = "SELECT next_at FROM schedule WHERE id = ?1",
-    [SQL_SCHED_BATCH] = "SELECT batch FROM schedule WHERE id = ?1",
+    [SQL_SCHED_HEAD] = "SELECT id, paused, config, created, next_at, last_at, batch"
+                       " FROM schedule WHERE id = ?1",
+    [SQL_SCHED_NAMED] = "SELECT id, paused, config, created, next_at, last_at, batch"
+                        " FROM schedule WHERE name = ?1",
+    [SQL_SCHED_CONFIG] = "SELECT id, name FROM schedule WHERE config <> 0 AND id > ?1"
+                         " ORDER BY id LIMIT 1",
     [SQL_SCHED_DUE] = "SELECT id, next_at FROM schedule WHERE paused = 0 AND next_at > 0"
                       " AND next_at <= ?1 ORDER BY next_at LIMIT ?2",
 };

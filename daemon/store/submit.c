@@ -162,6 +162,7 @@ labels_put(struct store *st, int64_t node, const struct store_label *labels, siz
     return r;
 }
 
+/* One that is alone is closed from the start: names of open ones are unique. */
 static int
 batch_new(struct store *st, const struct store_new_batch *nb, int64_t *ret)
 {
@@ -178,10 +179,12 @@ batch_new(struct store *st, const struct store_new_batch *nb, int64_t *ret)
         sqlite3_bind_text(q, 2, nb->name, -1, SQLITE_STATIC);
     else
         sqlite3_bind_null(q, 2);
-    sqlite3_bind_int64(q, 3, nb->fail_fast ? BATCH_FAIL_FAST : 0);
+    sqlite3_bind_int64(
+        q, 3, (nb->fail_fast ? BATCH_FAIL_FAST : 0) | (nb->alone ? BATCH_CLOSED : 0));
     sqlite3_bind_int64(q, 4, nb->max_parallel);
     sqlite3_bind_int64(q, 5, st->now);
     sqlite3_bind_int64(q, 6, nb->deadline);
+    sqlite3_bind_int64(q, 7, nb->schedule);
     r = store_run(st, q);
     if (r < 0)
         return r;
@@ -460,7 +463,8 @@ submit_check(struct store *st, const struct store_submit *sub, int64_t *ret)
             return store_refuse(st, -EINVAL, "job %zu of the message has no valid lane",
                                 i);
     *ret = sub->batch;
-    if (*ret == 0 && sub->fresh != NULL && sub->fresh->name != NULL) {
+    if (*ret == 0 && sub->fresh != NULL && sub->fresh->name != NULL &&
+        !sub->fresh->alone) {
         r = store_batch_find(st, sub->fresh->name, ret);
         if (r < 0)
             return r;

@@ -40,7 +40,9 @@ struct store_new_job {
 };
 
 struct store_new_batch {
-    const char *name;     /* or NULL; if a batch of that name is open, it is joined */
+    const char *name;     /* or NULL; if a batch of that name is open, it is joined … */
+    bool alone;           /* … unless this is set, which needs `close` */
+    int64_t schedule;     /* that makes it; 0: none */
     bool fail_fast;       /* the first failure cancels the rest */
     int64_t max_parallel; /* 0: no limit */
     int64_t deadline;     /* ms since 1970, 0: none; the caller acts on it */

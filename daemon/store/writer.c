@@ -278,6 +278,8 @@ writer_main(struct store_writer *w)
                 break;
         group = take_group(w);
         stop = w->stop && group == NULL;
+        if (w->kick) /* the clock was set, or retention: what was planned does not hold */
+            w->keep_at = w->o.now_ms();
         w->kick = false;
         w->keep_now = w->keep;
         go_mutex_unlock(&w->mu);

@@ -246,6 +246,74 @@ missed_runs_move_the_row_without_a_run(void **state)
 }
 
 static void
+what_is_lost_is_counted_in_the_row(void **state)
+{
+    struct fixture *f = *state;
+    struct submitter s = {.n = 0};
+    int64_t id = make(f, T0);
+    struct sched_fire fi = fire_of(id, SKIP, T0, 3);
+
+    fi.missed = 5;
+    assert_int_equal(record(f, &fi, &s), 0);
+    assert_int_equal(query(f, "SELECT missed_runs FROM schedule"), 5);
+    assert_int_equal(query(f, "SELECT skipped_runs FROM schedule"), 2);
+    fi = (struct sched_fire){
+        .id = id, .from = T0 + 3 * HOUR, .next = 0, .last = T0 + 5 * HOUR, .missed = 2};
+    assert_int_equal(record(f, &fi, &s), 0);
+    assert_int_equal(query(f, "SELECT missed_runs FROM schedule"), 7);
+    assert_int_equal(query(f, "SELECT skipped_runs FROM schedule"), 2);
+}
+
+static void
+a_paused_schedule_does_not_run_though_its_time_stands(void **state)
+{
+    struct fixture *f = *state;
+    struct submitter s = {.n = 0};
+    int64_t id = make(f, T0);
+    struct sched_fire fi = fire_of(id, ALLOW, T0, 1);
+
+    begin(f);
+    ok(f, store_schedule_pause(f->st, id, true, T0));
+    commit(f);
+    assert_int_equal(record(f, &fi, &s), -ESTALE);
+    assert_int_equal(fi.row_next, T0);
+    assert_int_equal(query(f, "SELECT count(*) FROM job"), 0);
+    begin(f);
+    ok(f, store_schedule_pause(f->st, id, false, T0));
+    commit(f);
+    assert_int_equal(record(f, &fi, &s), 0);
+    assert_int_equal(query(f, "SELECT count(*) FROM job"), 1);
+}
+
+/* A schedule's batch bears a name that may be open elsewhere, and leaves that alone. */
+static void
+a_batch_made_alone_joins_no_open_one(void **state)
+{
+    struct fixture *f = *state;
+    struct store_new_job job = {.lane = LANE, .spec = "run", .spec_len = 3};
+    struct store_new_batch open = {.name = "nightly"},
+                           alone = {.name = "nightly", .alone = true, .schedule = 7};
+    struct store_submit first = {.fresh = &open, .jobs = &job, .n_jobs = 1},
+                        sub = {.fresh = &alone, .jobs = &job, .n_jobs = 1, .close = true};
+    struct store_submitted a, b, c;
+
+    begin(f);
+    ok(f, store_submit(f->st, &first, NULL, &a));
+    ok(f, store_submit(f->st, &sub, NULL, &b));
+    ok(f, store_submit(f->st, &sub, NULL, &c));
+    commit(f);
+    assert_true(a.batch != b.batch && b.batch != c.batch && a.batch != c.batch);
+    assert_int_equal(query(f, "SELECT count(*) FROM batch WHERE schedule = 7"), 2);
+    assert_int_equal(query(f, "SELECT flags FROM batch WHERE id = %ld", (long)a.batch),
+                     0);
+    begin(f);
+    ok(f, store_submit(f->st, &first, NULL, &c));
+    commit(f);
+    assert_int_equal(c.batch, a.batch);
+    verify(f);
+}
+
+static void
 a_refused_submission_leaves_the_rest_for_later(void **state)
 {
     struct fixture *f = *state;
@@ -296,6 +364,9 @@ main(void)
         CASE(the_line_of_queued_runs_is_bounded),
         CASE(allowed_runs_go_side_by_side),
         CASE(missed_runs_move_the_row_without_a_run),
+        CASE(what_is_lost_is_counted_in_the_row),
+        CASE(a_paused_schedule_does_not_run_though_its_time_stands),
+        CASE(a_batch_made_alone_joins_no_open_one),
         CASE(a_refused_submission_leaves_the_rest_for_later),
         CASE(a_deleted_schedule_does_not_run),
     };

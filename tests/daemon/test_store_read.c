@@ -368,7 +368,7 @@ a_schedule_runs_once_per_due_time_and_survives(void **state)
     assert_int_equal(store_schedule_next(f->st, &next), 0);
     ok(f, store_schedule_delete(f->st, id));
     commit(f);
-    assert_int_equal(store_read_schedules(rd, NULL, 10, &got), 0);
+    assert_int_equal(store_read_schedules(rd, 0, 10, &got), 0);
     assert_int_equal(got.n, 0);
     store_schedules_free(&got);
     store_reader_close(rd);
