@@ -4,9 +4,10 @@
  *
  * All print a message and the goroutines, and end with _exit(2), or abort() if a core is
  * wanted. One thread reports; others that come to die meanwhile wait for the end. A thread
- * that comes here a second time was broken by its own report, and ends at once. What a
- * report needs beyond a few hundred bytes of stack is static: the reporter may stand on the
- * last page of a goroutine's stack, or on an alternate signal stack.
+ * that comes here a second time was broken by its own report, and ends at once. The
+ * reporter may stand on the last page of a goroutine's stack, where even the dynamic linker
+ * may need more than is left (it saves every vector register when it binds a function). So
+ * only the message is printed from there; the rest runs on a stack of its own.
  */
 #define _GNU_SOURCE
 #include "runtime/debug/panic.h"
@@ -22,6 +23,7 @@
 #include "runtime/debug/backtrace.h"
 #include "runtime/debug/internal.h"
 #include "runtime/debug/report.h"
+#include "runtime/sched/switch.h"
 
 #define STATUS 2 /* Go's */
 
@@ -31,6 +33,9 @@ static uint32_t dying;    /* atomic: tid of the reporter */
 static struct rt_out out; /* the reporter's from here on */
 static struct rt_looker looker;
 static char text[1024];
+static const struct rt_frames *report_culprit;
+static bool report_core;
+static _Alignas(16) uintptr_t report_stack[(64 << 10) / sizeof(uintptr_t)];
 
 void
 rt_traceback_init(void)
@@ -117,11 +122,32 @@ report(const struct rt_frames *culprit)
     rt_debug_exit();
 }
 
+_Noreturn static void
+report_and_end(void)
+{
+#if GO_ASAN
+    __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
+#endif
+    report(report_culprit);
+    end(report_core || rt_traceback == RT_TB_CRASH);
+}
+
 void
 rt_die_end(const struct rt_frames *culprit, bool core)
 {
-    report(culprit);
-    end(core || rt_traceback == RT_TB_CRASH);
+    uintptr_t *sp = report_stack + sizeof(report_stack) / sizeof(*sp) - 2 * CTX_WORDS;
+    void *left, *fiber = NULL;
+
+    report_culprit = culprit; /* on the stack left behind, which stays as it is */
+    report_core = core;
+    /* A saved context at the far end: 0 stands where a return address would. */
+    sp[CTX_PC] = (uintptr_t)report_and_end;
+    sp[CTX_FP] = 0;
+#if GO_TSAN
+    fiber = __tsan_get_current_fiber();
+#endif
+    switch_raw(&left, sp, report_stack, sizeof(report_stack), fiber, true);
+    __builtin_unreachable();
 }
 
 /* --- the ways to die --------------------------------------------------------------------------------- */

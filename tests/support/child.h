@@ -163,6 +163,8 @@ child_run(const char *name, char *const env[], struct child_result *ret)
     char *argv[] = {exe, flag, case_name, NULL};
     char **envp = child_environ(env);
     posix_spawn_file_actions_t fa;
+    posix_spawnattr_t attr;
+    sigset_t quit;
     int pipe_fd[2], status = 0;
     pid_t pid;
 
@@ -173,7 +175,14 @@ child_run(const char *name, char *const env[], struct child_result *ret)
     assert_int_equal(posix_spawn_file_actions_adddup2(&fa, pipe_fd[1], 2), 0);
     assert_int_equal(posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0),
                      0);
-    assert_int_equal(posix_spawn(&pid, exe, &fa, NULL, argv, envp), 0);
+    /* A shell starts what goes to the background with SIGQUIT ignored. */
+    (void)sigemptyset(&quit);
+    (void)sigaddset(&quit, SIGQUIT);
+    assert_int_equal(posix_spawnattr_init(&attr), 0);
+    assert_int_equal(posix_spawnattr_setsigdefault(&attr, &quit), 0);
+    assert_int_equal(posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF), 0);
+    assert_int_equal(posix_spawn(&pid, exe, &fa, &attr, argv, envp), 0);
+    (void)posix_spawnattr_destroy(&attr);
     (void)posix_spawn_file_actions_destroy(&fa);
     (void)close(pipe_fd[1]);
     child_drain(pipe_fd[0], pid, ret);
