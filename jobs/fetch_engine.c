@@ -36,7 +36,7 @@ struct allowed {
 struct fetch_engine {
     int refs; /* atomic */
 
-    /* Constant after new. */
+    /* Constant after the first fetch_take(). */
     CURLM *multi;
     int epoll_fd;
     int wake_fd; /* in epoll: something was queued while the driver slept */
@@ -50,6 +50,7 @@ struct fetch_engine {
     struct go_mutex pool_mu;
     struct fetch *pool; /* guarded by pool_mu */
     size_t pooled;
+    bool started; /* guarded by pool_mu: the driver runs */
 
     /* The driver's. */
     struct slot *slots; /* by descriptor */
@@ -399,21 +400,87 @@ fetch_run(struct fetch *f, struct go_ctx *ctx)
     return r;
 }
 
+/* --- the start --- */
+
+static int
+engine_open(struct fetch_engine *e)
+{
+    struct epoll_event ev = {.events = EPOLLIN};
+
+    e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (e->epoll_fd < 0)
+        return -go_errno_();
+    e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (e->wake_fd < 0)
+        return -go_errno_();
+    ev.data.fd = e->wake_fd;
+    if (epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, e->wake_fd, &ev) < 0)
+        return -go_errno_();
+    e->multi = curl_multi_init();
+    if (e->multi == NULL)
+        return -ENOMEM;
+    (void)curl_multi_setopt(e->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    (void)curl_multi_setopt(e->multi, CURLMOPT_SOCKETDATA, e);
+    (void)curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    (void)curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e);
+    return 0;
+}
+
+static void
+engine_close(struct fetch_engine *e)
+{
+    go_nopark_begin("libcurl");
+    (void)curl_multi_cleanup(e->multi); /* NULL is fine */
+    go_nopark_end();
+    if (e->epoll_fd >= 0)
+        (void)go_fd_close(e->epoll_fd);
+    if (e->wake_fd >= 0)
+        (void)close(e->wake_fd);
+    e->multi = NULL;
+    e->epoll_fd = e->wake_fd = -1;
+}
+
+/* libcurl, and what it is linked with, costs memory that a daemon without fetches need not
+ * spend: all of it begins with the first transfer. pool_mu is held. */
+static int
+start_locked(struct fetch_engine *e)
+{
+    struct go_opts opts = {
+        .stack_size = DRIVER_STACK, .name = "fetch driver", .wg = &e->driver};
+    int r;
+
+    if (e->started)
+        return 0;
+    (void)GO_BLOCKING(pthread_once(&curl_once, curl_init));
+    r = engine_open(e);
+    if (r == 0) {
+        int64_t id = go_opt(&opts, drive, e);
+
+        r = id < 0 ? (int)id : 0;
+    }
+    if (r < 0)
+        engine_close(e);
+    e->started = r == 0;
+    return r;
+}
+
 /* --- transfers kept for later --- */
 
 struct fetch *
 fetch_take(struct fetch_engine *e)
 {
     struct fetch *f;
+    int r;
 
     go_mutex_lock(&e->pool_mu);
+    r = start_locked(e);
     f = e->pool;
     if (f != NULL) {
         e->pool = f->next;
         e->pooled--;
     }
     go_mutex_unlock(&e->pool_mu);
-    if (f != NULL)
+    if (f != NULL || r < 0)
         return f;
     f = calloc(1, sizeof(*f));
     if (f == NULL)
@@ -467,67 +534,22 @@ engine_free(struct fetch_engine *e)
         e->pool = f->next;
         fetch_free(f);
     }
-    go_nopark_begin("libcurl");
-    (void)curl_multi_cleanup(e->multi);
-    go_nopark_end();
-    if (e->epoll_fd >= 0) {
-        (void)go_fd_close(e->epoll_fd);
-    }
-    if (e->wake_fd >= 0)
-        (void)close(e->wake_fd);
+    engine_close(e);
     free(e->slots);
     free(e);
-}
-
-static int
-engine_open(struct fetch_engine *e)
-{
-    struct epoll_event ev = {.events = EPOLLIN};
-
-    e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (e->epoll_fd < 0)
-        return -go_errno_();
-    e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (e->wake_fd < 0)
-        return -go_errno_();
-    ev.data.fd = e->wake_fd;
-    if (epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, e->wake_fd, &ev) < 0)
-        return -go_errno_();
-    e->multi = curl_multi_init();
-    if (e->multi == NULL)
-        return -ENOMEM;
-    (void)curl_multi_setopt(e->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    (void)curl_multi_setopt(e->multi, CURLMOPT_SOCKETDATA, e);
-    (void)curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    (void)curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e);
-    return 0;
 }
 
 int
 fetch_engine_new(const struct config *cfg, struct fetch_engine **ret)
 {
-    struct go_opts opts = {.stack_size = DRIVER_STACK, .name = "fetch driver"};
     struct fetch_engine *e = calloc(1, sizeof(*e));
-    int64_t id;
-    int r;
 
     if (e == NULL)
         return -ENOMEM;
-    (void)pthread_once(&curl_once, curl_init);
     e->refs = 1;
     e->epoll_fd = e->wake_fd = -1;
     e->timer = GO_NEVER;
     fetch_engine_configure(e, cfg);
-    r = engine_open(e);
-    if (r == 0) {
-        opts.wg = &e->driver;
-        id = go_opt(&opts, drive, e);
-        r = id < 0 ? (int)id : 0;
-    }
-    if (r < 0) {
-        engine_free(e);
-        return r;
-    }
     *ret = e;
     return 0;
 }

@@ -75,7 +75,7 @@ struct fetch {
     char small[FETCH_SMALL];
 };
 
-/* 0, -ENOMEM, -errno. Starts the driver. Goroutines only. */
+/* 0 or -ENOMEM. */
 int fetch_engine_new(const struct config *cfg, struct fetch_engine **ret);
 
 /* Limits of connections, from a new configuration. Any thread. */
@@ -85,7 +85,8 @@ struct fetch_engine *fetch_engine_ref(struct fetch_engine *e);
 /* The last one PARKS until the driver has ended. No transfer may be out. */
 void fetch_engine_unref(struct fetch_engine *e);
 
-/* A transfer to use, perhaps a used one; NULL: no memory. */
+/* A transfer to use, perhaps a used one; NULL: no memory or no descriptors. The first one
+ * starts libcurl and the driver. PARKS. */
 struct fetch *fetch_take(struct fetch_engine *e);
 void fetch_give(struct fetch *f);
 

@@ -14,7 +14,8 @@
 
 struct store_pool;
 
-/* n readers (1 … 64) of the store at path. 0 or -errno and a sentence in err. */
+/* Up to n readers (1 … 64) of the store at path, the first opened now, the others when they
+ * are needed. 0 or -errno and a sentence in err. */
 int store_pool_open(const char *path, int n, struct store_pool **ret, char *err,
                     size_t err_size);
 

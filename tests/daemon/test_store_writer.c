@@ -271,6 +271,37 @@ GO_TEST(readers_answer_beside_a_busy_writer)
     e.w = NULL;
 }
 
+static void
+borrow(struct store_pool *p, int64_t id)
+{
+    read_all(p, id, 1);
+}
+
+GO_TEST(a_pool_makes_do_with_the_readers_that_can_be_opened)
+{
+    struct env e;
+    struct store_pool *p = NULL;
+    struct store_reader *first;
+    struct go_wg wg = {0};
+    char err[256], away[256];
+    int64_t id;
+
+    env_open(&e);
+    id = submit_one(&e, 0);
+    REQUIRE(store_pool_open(e.path, 3, &p, err, sizeof(err)) == 0);
+    first = store_pool_get(p);
+    snprintf(away, sizeof(away), "%s.away", e.path);
+    REQUIRE(rename(e.path, away) == 0);
+    go_wg_go(&wg, borrow, p, id);
+    go_wg_go(&wg, borrow, p, id);
+    go_yield();
+    store_pool_put(p, first);
+    go_wg_wait(&wg);
+    REQUIRE(rename(away, e.path) == 0);
+    store_pool_close(p);
+    env_close(&e);
+}
+
 int
 main(void)
 {
@@ -279,6 +310,7 @@ main(void)
         cmocka_unit_test(an_operation_that_spoils_its_group_fails_alone),
         cmocka_unit_test(a_scheduled_job_is_queued_when_its_time_comes),
         cmocka_unit_test(readers_answer_beside_a_busy_writer),
+        cmocka_unit_test(a_pool_makes_do_with_the_readers_that_can_be_opened),
     };
 
     return cmocka_run_group_tests_name("store writer", tests, NULL, NULL);
