@@ -34,7 +34,8 @@ static struct rt_out out; /* the reporter's from here on */
 static struct rt_looker looker;
 static char text[1024];
 static const struct rt_frames *report_culprit;
-static bool report_core;
+static void *report_left;  /* the context of whoever came to die */
+static void *report_fiber; /* under TSan */
 static _Alignas(16) uintptr_t report_stack[(64 << 10) / sizeof(uintptr_t)];
 
 void
@@ -122,32 +123,35 @@ report(const struct rt_frames *culprit)
     rt_debug_exit();
 }
 
-_Noreturn static void
-report_and_end(void)
+/* On the report's stack. */
+static void
+report_there(void)
 {
+    const void *lo = NULL;
+    size_t size = 0;
+
 #if GO_ASAN
-    __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
+    __sanitizer_finish_switch_fiber(NULL, &lo, &size);
 #endif
     report(report_culprit);
-    end(report_core || rt_traceback == RT_TB_CRASH);
+    switch_raw(&report_left, report_left, lo, size, report_fiber, true);
 }
 
+/* The end itself comes from the stack of whoever came to die: a core shows it. */
 void
 rt_die_end(const struct rt_frames *culprit, bool core)
 {
     uintptr_t *sp = report_stack + sizeof(report_stack) / sizeof(*sp) - 2 * CTX_WORDS;
-    void *left, *fiber = NULL;
 
-    report_culprit = culprit; /* on the stack left behind, which stays as it is */
-    report_core = core;
+    report_culprit = culprit;
     /* A saved context at the far end: 0 stands where a return address would. */
-    sp[CTX_PC] = (uintptr_t)report_and_end;
+    sp[CTX_PC] = (uintptr_t)report_there;
     sp[CTX_FP] = 0;
 #if GO_TSAN
-    fiber = __tsan_get_current_fiber();
+    report_fiber = __tsan_get_current_fiber();
 #endif
-    switch_raw(&left, sp, report_stack, sizeof(report_stack), fiber, true);
-    __builtin_unreachable();
+    switch_raw(&report_left, sp, report_stack, sizeof(report_stack), report_fiber, false);
+    end(core || rt_traceback == RT_TB_CRASH);
 }
 
 /* --- the ways to die --------------------------------------------------------------------------------- */
