@@ -499,6 +499,12 @@ store_failed(const struct store *st)
     return st->failed;
 }
 
+int64_t
+store_now(const struct store *st)
+{
+    return st->now;
+}
+
 bool
 store_broken(const struct store *st)
 {
