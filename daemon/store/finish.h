@@ -39,6 +39,11 @@ struct store_finish {
  * becomes its cancellation. *ret (may be NULL): the job's state now. */
 int store_finish(struct store *st, const struct store_finish *f, enum store_state *ret);
 
+/* Record n ends, in the order of ids (v is sorted): as store_finish() for each, but successes
+ * whose ids follow each other cost half. All or nothing: a stale one among them spoils the
+ * transaction, and after its rollback they must be recorded one by one. */
+int store_finish_all(struct store *st, const struct store_finish **v, size_t n);
+
 /* Cancel a job. *ret: CANCELLED if it is so now; RUNNING if it runs and must be told by the
  * caller (a crash meanwhile cancels it, too); another final state if it had ended before.
  * -ENOENT: no such job. */
