@@ -257,7 +257,8 @@ const struct cfg_key cfg_keys[] = {
     KEY_ENTRIES(
         queues, CFG_MAP, "{}", queue_keys, struct cfg_queue,
         "Queues with bounds of their own: running at once, rate of starts a second,\n"
-        "burst that may be made up for, paused. Others are made when first used.\n"
+        "burst that may be made up for, paused. Others are made when first used. What\n"
+        "goctl queue changes holds until a queue's entry here changes.\n"
         "  queues:\n"
         "    mail: {running: 10, rate: 5, burst: 20}"),
 
@@ -265,13 +266,12 @@ const struct cfg_key cfg_keys[] = {
              "Runs that fell into a time without a daemon."),
     KEY_WORD(schedule.overlap, "skip", overlap_words,
              "A run that is due while the last one is not finished."),
-    KEY_INT(schedule.max_missed, "1000", 1, 10000,
+    KEY_INT(schedule.max_missed, "1000", 1, MILLION,
             "The most runs made up for when missed is all."),
     KEY(schedule.tz, CFG_STRING, "''", "Time zone of cron lines; '' means the system's."),
 
     KEY(schedules, CFG_SCHEDULES, "[]",
-        "Schedules entered at the start and on SIGHUP, by name, in the shape that\n"
-        "clients use. One that goes from here is removed:\n"
+        "Schedules kept here instead of in the store, in the shape that clients use:\n"
         "  schedules:\n"
         "    - name: nightly\n"
         "      cron: '30 2 * * *'\n"

@@ -69,7 +69,7 @@ close_run(struct store *st, struct store_op *op)
 static int
 cancel_run(struct store *st, struct store_op *op)
 {
-    return store_cancel_batch(st, ((struct batch_op *)op)->batch);
+    return store_cancel_batch(st, ((struct batch_op *)op)->batch, STORE_STOP_CLIENT);
 }
 
 static int
@@ -153,13 +153,27 @@ call_batch_open(struct call *c)
 
 enum { LIST_DFLT = 100, LIST_MAX = 10000 };
 
+/* An empty value: the label exists. */
+static bool
+has_label(const PbBatch *b, const PbBatchList__LabelsEntry *want)
+{
+    for (size_t i = 0; i < b->n_labels; i++)
+        if (strcmp(b->labels[i]->key, want->key) == 0)
+            return want->value == NULL || want->value[0] == '\0' ||
+                   strcmp(b->labels[i]->value, want->value) == 0;
+    return false;
+}
+
 static bool
 wanted(const PbBatchList *in, const PbBatch *b)
 {
+    bool state = in->n_states == 0;
+
     for (size_t i = 0; i < in->n_states; i++)
-        if (in->states[i] == b->state)
-            return true;
-    return in->n_states == 0;
+        state = state || in->states[i] == b->state;
+    for (size_t i = 0; state && i < in->n_labels; i++)
+        state = has_label(b, in->labels[i]);
+    return state;
 }
 
 int
@@ -174,9 +188,6 @@ call_batch_list(struct call *c)
 
     if (rep == NULL)
         return -ENOBUFS;
-    if (in->n_labels > 0)
-        return call_fail(c, PB_ERROR__CODE__UNSUPPORTED, "labels",
-                         "batches cannot be listed by label");
     limit = limit < LIST_MAX ? limit : LIST_MAX;
     rep->batches = call_array(c, limit, sizeof(*rep->batches));
     if (rep->batches == NULL)

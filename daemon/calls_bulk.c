@@ -1,61 +1,47 @@
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/call.h"
 #include "daemon/dispatch.h"
 #include "daemon/jobpb.h"
 #include "daemon/select.h"
+#include "daemon/spec.h"
 #include "daemon/store/finish.h"
 #include "daemon/store/keep.h"
+#include "daemon/store/submit.h"
+#include "proto/wire.h"
 #include "runtime/go.h"
 
 /*
  * Cancel, retry and purge: many jobs, a page at a time, each page one operation of the
  * writer. All three may be repeated without harm, so no request id is remembered.
+ *
+ * A page is read beside the writer, so a job may have changed when the writer comes to it:
+ * each of the three looks again at what it needs.
  */
 
-enum { PAGE = 1000, SHOWN_MAX = 1000 };
+enum { PAGE = 1000, SHOWN_MAX = 1000, REASON_MAX = 500 };
+
+struct deps;
 
 struct page_op {
     struct store_op op;
     const struct store_jobs *jobs;
-    bool changed[PAGE]; /* of each job */
-    bool running[PAGE]; /* to be told to stop */
+    const char *reason;      /* of a cancellation; or NULL */
+    const struct deps *deps; /* of a retry: what each job waits for */
+    bool changed[PAGE];      /* of each job */
+    bool running[PAGE];      /* to be told to stop */
 };
 
-static int
-cancel_run(struct store *st, struct store_op *op)
-{
-    struct page_op *p = (struct page_op *)op;
+#define FINAL                                                                            \
+    (1u << STORE_SUCCEEDED | 1u << STORE_FAILED | 1u << STORE_CANCELLED |                \
+     1u << STORE_DEAD)
+#define LIVE                                                                             \
+    (1u << STORE_BLOCKED | 1u << STORE_SCHEDULED | 1u << STORE_QUEUED |                  \
+     1u << STORE_RUNNING)
 
-    for (size_t i = 0; i < p->jobs->n; i++) {
-        const struct store_job *j = &p->jobs->v[i];
-        enum store_state now;
-        int r = store_cancel_job(st, j->id, &now);
-
-        if (r < 0 && r != -ENOENT)
-            return r;
-        p->running[i] = r == 0 && now == STORE_RUNNING;
-        p->changed[i] = r == 0 && !store_state_final(j->state) &&
-                        (now == STORE_CANCELLED || now == STORE_RUNNING);
-    }
-    return 0;
-}
-
-static int
-retry_run(struct store *st, struct store_op *op)
-{
-    struct page_op *p = (struct page_op *)op;
-
-    for (size_t i = 0; i < p->jobs->n; i++) {
-        int r = store_retry_job(st, p->jobs->v[i].id);
-
-        if (r < 0 && r != -ENOENT && r != -EBUSY)
-            return r;
-        p->changed[i] = r == 0;
-    }
-    return 0;
-}
+/* --- pages ------------------------------------------------------------------------------- */
 
 static PbBulkReply *
 bulk_reply(struct call *c)
@@ -70,22 +56,25 @@ bulk_reply(struct call *c)
     return rep->jobs != NULL ? rep : NULL;
 }
 
-static bool
-applies(enum store_state s, bool retry)
-{
-    return retry ? s == STORE_FAILED || s == STORE_CANCELLED || s == STORE_DEAD
-                 : !store_state_final(s);
-}
-
 /* The jobs of a page that the call concerns; the others are dropped from it. */
 static void
-keep_concerned(struct store_jobs *jobs, bool retry)
+keep_concerned(struct store_jobs *jobs, unsigned states)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < jobs->n; i++)
-        if (applies(jobs->v[i].state, retry))
-            jobs->v[n++] = jobs->v[i]; /* read without spec and result: nothing to free */
+    for (size_t i = 0; i < jobs->n; i++) {
+        struct store_job j = jobs->v[n];
+
+        if (!(states & 1u << jobs->v[i].state))
+            continue;
+        jobs->v[n++] = jobs->v[i];
+        if (n - 1 != i)
+            jobs->v[i] = j;
+    }
+    for (size_t i = n; i < jobs->n; i++) {
+        free(jobs->v[i].spec);
+        free(jobs->v[i].result);
+    }
     jobs->n = n;
 }
 
@@ -101,7 +90,7 @@ do_page(struct call *c, struct page_op *p, PbBulkReply *rep, bool dry_run)
     for (size_t i = 0; r >= 0 && i < p->jobs->n; i++) {
         rep->matched++;
         if (p->running[i])
-            dispatch_stop_job(c->d->dispatch, p->jobs->v[i].id, STOP_CLIENT);
+            dispatch_stop_job(c->d->dispatch, p->jobs->v[i].id, STOP_CLIENT, p->reason);
         if (!dry_run && !p->changed[i])
             continue;
         rep->changed += !dry_run;
@@ -111,26 +100,30 @@ do_page(struct call *c, struct page_op *p, PbBulkReply *rep, bool dry_run)
     return r < 0 ? r : 0;
 }
 
+static int read_deps(struct call *c, struct page_op *p);
+static int retry_run(struct store *st, struct store_op *op);
+
 static int
-bulk(struct call *c, struct selection *s, bool retry, bool dry_run, PbBulkReply *rep)
+bulk(struct call *c, struct selection *s, struct page_op *p, unsigned states,
+     bool dry_run, PbBulkReply *rep)
 {
-    struct page_op *p = call_array(c, 1, sizeof(*p));
     int64_t cursor = 0;
     int r = 0;
 
-    if (p == NULL)
-        return -ENOBUFS;
-    p->op.run = retry ? retry_run : cancel_run;
+    if (s->f.states == 0)
+        s->f.states = states;
     do {
         struct store_jobs jobs = {0};
 
         r = select_next(c, s, &cursor, PAGE, &jobs);
         if (r == 0) {
-            if (s->want == 0)
-                keep_concerned(&jobs, retry);
+            keep_concerned(&jobs, states);
             p->jobs = &jobs;
-            r = do_page(c, p, rep, dry_run);
+            if (p->op.run == retry_run && !dry_run)
+                r = read_deps(c, p);
         }
+        if (r == 0)
+            r = do_page(c, p, rep, dry_run);
         store_jobs_free(&jobs);
         if (r == 0)
             r = go_ctx_err(c->ctx);
@@ -138,12 +131,15 @@ bulk(struct call *c, struct selection *s, bool retry, bool dry_run, PbBulkReply 
     return r;
 }
 
+/* The call's selector, which must say something. */
 static int
-check_selector(struct call *c, const PbSelector *in)
+begin(struct call *c, const PbSelector *in, struct selection *s, const PbBulkReply *rep)
 {
-    if (!select_empty(in))
-        return 0;
-    return call_fail(c, PB_ERROR__CODE__INVALID, "select", "select names no jobs");
+    if (rep == NULL)
+        return -ENOBUFS;
+    if (select_empty(in))
+        return call_fail(c, PB_ERROR__CODE__INVALID, "select", "select names no jobs");
+    return select_init(c, in, 0, s);
 }
 
 static int
@@ -154,7 +150,27 @@ answer(struct call *c, PbBulkReply *rep)
     return 0;
 }
 
-/* --- cancel and retry -------------------------------------------------------------------- */
+/* --- cancel ------------------------------------------------------------------------------ */
+
+static int
+cancel_run(struct store *st, struct store_op *op)
+{
+    struct page_op *p = (struct page_op *)op;
+
+    for (size_t i = 0; i < p->jobs->n; i++) {
+        const struct store_job *j = &p->jobs->v[i];
+        enum store_state now;
+        int r = store_cancel_job(st, j->id, p->reason != NULL ? p->reason : "cancelled",
+                                 &now);
+
+        if (r < 0 && r != -ENOENT)
+            return r;
+        p->running[i] = r == 0 && now == STORE_RUNNING;
+        p->changed[i] = r == 0 && !store_state_final(j->state) &&
+                        (now == STORE_CANCELLED || now == STORE_RUNNING);
+    }
+    return 0;
+}
 
 struct batch_op {
     struct store_op op;
@@ -164,12 +180,12 @@ struct batch_op {
 static int
 cancel_batch_run(struct store *st, struct store_op *op)
 {
-    return store_cancel_batch(st, ((struct batch_op *)op)->batch);
+    return store_cancel_batch(st, ((struct batch_op *)op)->batch, STORE_STOP_CLIENT);
 }
 
 /* A whole batch is cancelled by one flag: also what is added to it just now. */
 static int
-cancel_batch(struct call *c, int64_t batch, bool dry_run, PbBulkReply *rep)
+cancel_batch(struct call *c, int64_t batch, PbBulkReply *rep)
 {
     struct batch_op b = {.op = {.run = cancel_batch_run}, .batch = batch};
     struct store_batches v = {.v = NULL};
@@ -181,8 +197,8 @@ cancel_batch(struct call *c, int64_t batch, bool dry_run, PbBulkReply *rep)
     for (int s = STORE_BLOCKED; r > 0 && s <= STORE_RUNNING; s++)
         rep->matched += (uint64_t)v.v[0].n[s - STORE_BLOCKED];
     store_batches_free(&v);
-    if (r < 0 || dry_run)
-        return r < 0 ? r : 0;
+    if (r < 0)
+        return r;
     r = call_write(c, &b.op);
     rep->changed = rep->matched;
     return r;
@@ -193,22 +209,114 @@ call_cancel(struct call *c)
 {
     const PbCancel *in = c->req->cancel;
     PbBulkReply *rep = bulk_reply(c);
+    struct page_op *p = call_array(c, 1, sizeof(*p));
+    bool dry_run = PB_GET(in, dry_run, 0);
     struct selection s = {0};
-    int r = rep == NULL ? -ENOBUFS : check_selector(c, in->select);
+    int r = begin(c, in->select, &s, rep);
 
-    if (r == 0)
-        r = select_init(c, in->select, 0, &s);
-    if (r < 0)
-        return r;
-    if (select_whole_batch(&s) != 0) {
-        r = cancel_batch(c, s.f.batch, PB_GET(in, dry_run, 0), rep);
+    if (r < 0 || p == NULL)
+        return r < 0 ? r : -ENOBUFS;
+    if (in->reason != NULL && strlen(in->reason) > REASON_MAX)
+        return call_fail(c, PB_ERROR__CODE__INVALID, "reason",
+                         "reason is longer than %d bytes", REASON_MAX);
+    p->op.run = cancel_run;
+    p->reason = in->reason;
+    if (select_whole_batch(&s) == 0 || dry_run) {
+        r = bulk(c, &s, p, LIVE, dry_run, rep);
     } else {
-        if (s.f.states == 0)
-            s.f.states = 1u << STORE_BLOCKED | 1u << STORE_SCHEDULED |
-                         1u << STORE_QUEUED | 1u << STORE_RUNNING;
-        r = bulk(c, &s, false, PB_GET(in, dry_run, 0), rep);
+        /* A reason stands with each job; what is left then has none. */
+        if (in->reason != NULL)
+            r = bulk(c, &s, p, LIVE, false, rep);
+        if (r == 0)
+            r = cancel_batch(c, s.f.batch, rep);
     }
     return r < 0 ? r : answer(c, rep);
+}
+
+/* --- retry ------------------------------------------------------------------------------- */
+
+struct deps {
+    struct store_dep *v;
+    size_t n;
+};
+
+static int
+unpack_deps(struct call *c, const struct store_job *j, struct deps *ret)
+{
+    struct proto_err err = {.text = ""};
+    ProtobufCMessage *m;
+    const PbNeeds *needs;
+    enum store_dep_mode mode;
+    int r = proto_unpack(&pb_job_spec__descriptor, j->spec,
+                         spec_head(j->spec, j->spec_len), PROTO_TRUST, &c->mem, &m, &err);
+
+    if (r < 0)
+        return call_fail(c, PB_ERROR__CODE__STORAGE, NULL,
+                         "the spec of job %lld cannot be read", (long long)j->id);
+    needs = ((const PbJobSpec *)(const void *)m)->needs;
+    if (needs == NULL)
+        return 0;
+    mode = PB_GET(needs, on, PB_NEEDS__ON__SUCCESS) == PB_NEEDS__ON__FINISH
+               ? STORE_ON_FINISH
+               : STORE_ON_SUCCESS;
+    ret->v = call_array(c, needs->n_jobs + needs->n_batches + 1, sizeof(*ret->v));
+    if (ret->v == NULL)
+        return -ENOBUFS;
+    for (size_t i = 0; i < needs->n_jobs; i++)
+        ret->v[ret->n++] = (struct store_dep){
+            .id = (int64_t)needs->jobs[i], .on_job = true, .mode = mode};
+    for (size_t i = 0; i < needs->n_batches; i++)
+        ret->v[ret->n++] =
+            (struct store_dep){.id = (int64_t)needs->batches[i], .mode = mode};
+    return 0;
+}
+
+/* What the jobs of a page wait for, as their specs say. */
+static int
+read_deps(struct call *c, struct page_op *p)
+{
+    struct deps *v = call_array(c, p->jobs->n + 1, sizeof(*v));
+    int r = v == NULL ? -ENOBUFS : 0;
+
+    for (size_t i = 0; r >= 0 && i < p->jobs->n; i++) {
+        struct store_jobs one = {.v = NULL};
+
+        if (!p->jobs->v[i].has_deps)
+            continue;
+        r = CALL_READ(c, rd, store_read_job(rd, p->jobs->v[i].id, STORE_WANT_SPEC, &one));
+        if (r > 0)
+            r = unpack_deps(c, &one.v[0], &v[i]);
+        store_jobs_free(&one);
+    }
+    p->deps = v;
+    return r < 0 ? r : 0;
+}
+
+/* What is awaited may stand behind those that wait for it: again, while that helps. Those
+ * that are refused for what they wait for stay as they are, as do those whose awaited jobs
+ * are gone by now. */
+static int
+retry_run(struct store *st, struct store_op *op)
+{
+    struct page_op *p = (struct page_op *)op;
+    bool again;
+
+    memset(p->changed, 0, sizeof(p->changed));
+    do {
+        again = false;
+        for (size_t i = 0; i < p->jobs->n; i++) {
+            int r;
+
+            if (p->changed[i])
+                continue;
+            r = store_retry_job(st, p->jobs->v[i].id, p->deps[i].v, p->deps[i].n);
+            if (r < 0 && r != -ENOENT && r != -EBUSY && r != -ELOOP)
+                return r;
+            p->changed[i] = r == 0;
+            again = again || (r == 0 && i > 0);
+        }
+    } while (again);
+    return 0;
 }
 
 int
@@ -216,73 +324,31 @@ call_retry(struct call *c)
 {
     const PbRetry *in = c->req->retry;
     PbBulkReply *rep = bulk_reply(c);
+    struct page_op *p = call_array(c, 1, sizeof(*p));
     struct selection s = {0};
-    int r = rep == NULL ? -ENOBUFS : check_selector(c, in->select);
+    int r = begin(c, in->select, &s, rep);
 
-    if (r == 0)
-        r = select_init(c, in->select, 0, &s);
-    if (r < 0)
-        return r;
-    if (s.f.states == 0)
-        s.f.states = 1u << STORE_FAILED | 1u << STORE_CANCELLED | 1u << STORE_DEAD;
-    r = bulk(c, &s, true, PB_GET(in, dry_run, 0), rep);
+    if (r < 0 || p == NULL)
+        return r < 0 ? r : -ENOBUFS;
+    p->op.run = retry_run;
+    r = bulk(c, &s, p, FINAL & ~(1u << STORE_SUCCEEDED), PB_GET(in, dry_run, 0), rep);
     return r < 0 ? r : answer(c, rep);
 }
 
 /* --- purge ------------------------------------------------------------------------------- */
 
-struct purge_op {
-    struct store_op op;
-    int64_t batch, cursor, next;
-    int state, deleted;
-};
-
 static int
 purge_run(struct store *st, struct store_op *op)
 {
-    struct purge_op *p = (struct purge_op *)op;
+    struct page_op *p = (struct page_op *)op;
 
-    p->next = p->cursor;
-    p->deleted = store_purge_step(st, p->batch, p->state, &p->next, PAGE);
-    return p->deleted;
-}
+    for (size_t i = 0; i < p->jobs->n; i++) {
+        int r = store_purge_job(st, p->jobs->v[i].id, p->jobs->v[i].state);
 
-/* One state, or 0: all final ones. */
-static int
-purge_state(struct call *c, const struct selection *s, int state, PbBulkReply *rep)
-{
-    struct purge_op p = {.op = {.run = purge_run}, .batch = s->f.batch, .state = state};
-    int r;
-
-    do {
-        r = call_write(c, &p.op);
-        if (r < 0)
+        if (r < 0 && r != -ENOENT && r != -EBUSY)
             return r;
-        rep->matched += (uint64_t)p.deleted;
-        rep->changed += (uint64_t)p.deleted;
-        p.cursor = p.next;
-        r = go_ctx_err(c->ctx);
-    } while (r == 0 && p.cursor != 0);
-    return r;
-}
-
-/* The store deletes by batch and state only. */
-static int
-check_purge(struct call *c, const PbSelector *in, const struct selection *s)
-{
-    PbSelector rest = *in;
-    unsigned final = 1u << STORE_SUCCEEDED | 1u << STORE_FAILED | 1u << STORE_CANCELLED |
-                     1u << STORE_DEAD;
-
-    rest.has_batch = 0;
-    rest.batch_name = NULL;
-    rest.n_states = 0;
-    if (!select_empty(&rest))
-        return call_fail(c, PB_ERROR__CODE__UNSUPPORTED, "select",
-                         "purge selects by batch and state only");
-    if (s->f.states & ~final)
-        return call_fail(c, PB_ERROR__CODE__INVALID, "select.states",
-                         "only finished jobs can be purged");
+        p->changed[i] = r == 0;
+    }
     return 0;
 }
 
@@ -291,34 +357,16 @@ call_purge(struct call *c)
 {
     const PbPurge *in = c->req->purge;
     PbBulkReply *rep = bulk_reply(c);
+    struct page_op *p = call_array(c, 1, sizeof(*p));
     struct selection s = {0};
-    int r = rep == NULL ? -ENOBUFS : check_selector(c, in->select);
+    int r = begin(c, in->select, &s, rep);
 
-    if (r == 0)
-        r = select_init(c, in->select, 0, &s);
-    if (r == 0)
-        r = check_purge(c, in->select, &s);
-    if (r < 0)
-        return r;
-    if (PB_GET(in, dry_run, 0)) {
-        int64_t cursor = 0;
-
-        if (s.f.states == 0)
-            s.f.states = 1u << STORE_SUCCEEDED | 1u << STORE_FAILED |
-                         1u << STORE_CANCELLED | 1u << STORE_DEAD;
-        do {
-            struct store_jobs jobs = {0};
-
-            r = select_next(c, &s, &cursor, PAGE, &jobs);
-            rep->matched += jobs.n;
-            store_jobs_free(&jobs);
-        } while (r == 0 && cursor != 0);
-        return r < 0 ? r : answer(c, rep);
-    }
-    if (s.f.states == 0)
-        r = purge_state(c, &s, 0, rep);
-    for (int st = STORE_SUCCEEDED; r == 0 && st < STORE_STATE_END; st++)
-        if (s.f.states & 1u << st)
-            r = purge_state(c, &s, st, rep);
+    if (r < 0 || p == NULL)
+        return r < 0 ? r : -ENOBUFS;
+    if (s.f.states & ~FINAL)
+        return call_fail(c, PB_ERROR__CODE__INVALID, "select.states",
+                         "only finished jobs can be purged");
+    p->op.run = purge_run;
+    r = bulk(c, &s, p, FINAL, PB_GET(in, dry_run, 0), rep);
     return r < 0 ? r : answer(c, rep);
 }

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +13,9 @@
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
 
+/* Dependencies of all jobs of a message together. */
+#define NEEDS_ALL_MAX 200000
+
 /* After how long a refused client may try again. */
 #define RETRY_BACKLOG GO_SECOND
 #define RETRY_DISK    (10 * GO_SECOND)
@@ -19,6 +23,8 @@
 struct submit_op {
     struct store_op op;
     const PbSubmit *in;
+    const PbJobSpec **specs; /* of each job, with batches by number */
+    struct proto_arena *mem; /* the call's */
     int64_t backlog_max;
     const char *const *queues; /* of each job; NULL: the default queue */
     struct store_new_job *jobs;
@@ -114,52 +120,132 @@ check(struct call *c, const PbSubmit *in)
     return check_jobs(c, in);
 }
 
-/* Dependencies: all become ids. */
+/* Dependencies as the store takes them. */
 static int
-fill_needs(struct call *c, const PbNeeds *n, struct store_new_job *j)
+fill_deps(struct call *c, const PbNeeds *n, struct store_new_job *j)
 {
     enum store_dep_mode mode =
-        n->has_on && n->on == PB_NEEDS__ON__FINISH ? STORE_ON_FINISH : STORE_ON_SUCCESS;
-    struct store_dep *v =
-        call_array(c, n->n_jobs + n->n_batches + n->n_batch_names + 1, sizeof(*v));
+        PB_GET(n, on, PB_NEEDS__ON__SUCCESS) == PB_NEEDS__ON__FINISH ? STORE_ON_FINISH
+                                                                     : STORE_ON_SUCCESS;
+    struct store_dep *v = call_array(c, spec_needs_count(n) + 1, sizeof(*v));
     size_t k = 0;
-    int r;
 
     if (v == NULL)
         return -ENOBUFS;
     for (size_t i = 0; i < n->n_jobs; i++)
-        v[k++] = (struct store_dep){(int64_t)n->jobs[i], true, mode};
+        v[k++] =
+            (struct store_dep){.id = (int64_t)n->jobs[i], .on_job = true, .mode = mode};
     for (size_t i = 0; i < n->n_batches; i++)
-        v[k++] = (struct store_dep){(int64_t)n->batches[i], false, mode};
-    for (size_t i = 0; i < n->n_batch_names; i++) {
-        v[k].mode = mode;
-        r = select_batch(c, false, 0, n->batch_names[i], &v[k++].id);
-        if (r < 0)
-            return r;
-    }
+        v[k++] = (struct store_dep){.id = (int64_t)n->batches[i], .mode = mode};
+    for (size_t i = 0; i < n->n_siblings; i++)
+        v[k++] = (struct store_dep){.id = n->siblings[i], .sibling = true, .mode = mode};
+    for (size_t i = 0; i < n->n_keys; i++)
+        v[k++] = (struct store_dep){.key = n->keys[i], .mode = mode};
     j->deps = v;
     j->n_deps = k;
     return 0;
 }
 
+/* The names of batches as their numbers, in a copy of the spec. */
+static int
+resolve_names(struct call *c, size_t job, const PbJobSpec **spec)
+{
+    const PbNeeds *was = (*spec)->needs;
+    PbJobSpec *copy = call_array(c, 1, sizeof(*copy));
+    PbNeeds *n = call_array(c, 1, sizeof(*n));
+    uint64_t *ids = call_array(c, was->n_batches + was->n_batch_names, sizeof(*ids));
+
+    if (copy == NULL || n == NULL || ids == NULL)
+        return -ENOBUFS;
+    *copy = **spec;
+    copy->needs = n;
+    *n = *was;
+    if (was->n_batches > 0)
+        memcpy(ids, was->batches, was->n_batches * sizeof(*ids));
+    for (size_t i = 0; i < was->n_batch_names; i++) {
+        int64_t id;
+        int r = select_batch(c, false, 0, was->batch_names[i], &id);
+
+        if (r < 0) {
+            PB_SET(c->rep->error, index, (uint32_t)job);
+            return r;
+        }
+        ids[n->n_batches++] = (uint64_t)id;
+    }
+    n->batches = ids;
+    n->n_batch_names = 0;
+    *spec = copy;
+    return 0;
+}
+
+/* On the writer: keys and places have become ids, and so they are stored. The call's
+ * goroutine waits for the writer meanwhile: its arena may be used. */
+static int
+settle(const struct store_submit *sub, size_t i, const struct store_dep *deps,
+       size_t n_deps, struct store_new_job *j)
+{
+    const struct submit_op *s =
+        (const struct submit_op *)((const char *)sub - offsetof(struct submit_op, sub));
+    PbJobSpec spec = *s->specs[i];
+    PbNeeds needs = PB_NEEDS__INIT;
+    uint64_t *ids = proto_arena_alloc(s->mem, 2 * n_deps * sizeof(*ids));
+    uint8_t *packed;
+
+    if (ids == NULL)
+        return -ENOBUFS;
+    needs.jobs = ids;
+    needs.batches = ids + n_deps;
+    needs.has_on = spec.needs->has_on;
+    needs.on = spec.needs->on;
+    for (size_t k = 0; k < n_deps; k++)
+        if (deps[k].on_job)
+            needs.jobs[needs.n_jobs++] = (uint64_t)deps[k].id;
+        else
+            needs.batches[needs.n_batches++] = (uint64_t)deps[k].id;
+    spec.needs = &needs;
+    j->spec_len = protobuf_c_message_get_packed_size(PB_BASE(&spec));
+    packed = proto_arena_alloc(s->mem, j->spec_len);
+    if (packed == NULL)
+        return -ENOBUFS;
+    (void)protobuf_c_message_pack(PB_BASE(&spec), packed);
+    j->spec = packed;
+    return 0;
+}
+
+static int
+fill_job(struct call *c, struct submit_op *s, size_t i, int64_t now_ms)
+{
+    const PbJobSpec *spec = s->in->jobs[i];
+    int r = 0;
+
+    if (spec->needs != NULL && spec->needs->n_batch_names > 0)
+        r = resolve_names(c, i, &spec);
+    s->specs[i] = spec;
+    if (r == 0)
+        r = spec_row(c->cfg, spec, now_ms, &c->mem, &s->jobs[i]);
+    return r == 0 && spec->needs != NULL ? fill_deps(c, spec->needs, &s->jobs[i]) : r;
+}
+
 static int
 fill_jobs(struct call *c, struct submit_op *s, int64_t now_ms)
 {
-    size_t n = s->in->n_jobs;
+    size_t n = s->in->n_jobs, needs = 0;
     const char **queues = call_array(c, n + 1, sizeof(*queues));
     int r = 0;
 
     s->jobs = call_array(c, n + 1, sizeof(*s->jobs));
     s->ids = call_array(c, n + 1, sizeof(*s->ids));
-    if (queues == NULL || s->jobs == NULL || s->ids == NULL)
+    s->specs = call_array(c, n + 1, sizeof(*s->specs));
+    if (queues == NULL || s->jobs == NULL || s->ids == NULL || s->specs == NULL)
         return -ENOBUFS;
     for (size_t i = 0; r == 0 && i < n; i++) {
-        const PbJobSpec *spec = s->in->jobs[i];
-
-        r = spec_row(c->cfg, spec, now_ms, &c->mem, &s->jobs[i]);
-        if (r == 0 && spec->needs != NULL)
-            r = fill_needs(c, spec->needs, &s->jobs[i]);
-        queues[i] = spec->queue;
+        needs += spec_needs_count(s->in->jobs[i]->needs);
+        if (needs > NEEDS_ALL_MAX)
+            return call_fail(c, PB_ERROR__CODE__TOO_LARGE, "jobs",
+                             "the jobs of the message wait for more than %d others",
+                             NEEDS_ALL_MAX);
+        r = fill_job(c, s, i, now_ms);
+        queues[i] = s->in->jobs[i]->queue;
     }
     s->queues = queues;
     return r < 0 ? call_fail(c, PB_ERROR__CODE__TOO_LARGE, "jobs",
@@ -240,6 +326,8 @@ call_submit(struct call *c)
     if (r < 0 || PB_GET(s.in, dry_run, 0))
         return r < 0 ? r : reply(c, &s);
     s.sub.jobs = s.jobs;
+    s.sub.settle = settle;
+    s.mem = &c->mem;
     if (c->req->has_request_id && c->req->request_id.len > 0) {
         s.sub.request = c->req->request_id.data;
         s.sub.request_len = c->req->request_id.len;

@@ -4,8 +4,8 @@
 #include "daemon/call.h"
 #include "daemon/hub.h"
 #include "daemon/jobpb.h"
+#include "daemon/select.h"
 #include "daemon/store/pool.h"
-#include "daemon/store/submit.h"
 #include "runtime/go.h"
 
 /*
@@ -39,42 +39,6 @@ struct waiting {
     size_t bytes;
     bool full;
 };
-
-/* --- what is waited for ------------------------------------------------------------------ */
-
-struct find_op {
-    struct store_op op;
-    const char *name;
-    int64_t batch;
-};
-
-static int
-find_run(struct store *st, struct store_op *op)
-{
-    struct find_op *f = (struct find_op *)op;
-
-    return store_batch_find(st, f->name, &f->batch);
-}
-
-static int
-find_batch(struct waiting *w)
-{
-    struct call *c = w->c;
-    struct find_op f = {.op = {.run = find_run, .nosync = true}};
-    int r;
-
-    if (w->in->what_case == PB_WAIT__WHAT_BATCH) {
-        w->batch = (int64_t)w->in->batch;
-        return 0;
-    }
-    f.name = w->in->batch_name;
-    r = call_write(c, &f.op);
-    if (r == 0)
-        return call_fail(c, PB_ERROR__CODE__NOT_FOUND, "batch_name",
-                         "there is no open batch \"%.100s\"", f.name);
-    w->batch = f.batch;
-    return r < 0 ? r : 0;
-}
 
 /* --- pages ------------------------------------------------------------------------------- */
 
@@ -301,7 +265,10 @@ call_wait(struct call *c)
         r = call_fail(c, PB_ERROR__CODE__INVALID, NULL,
                       "one of batch, batch_name, job is needed");
     } else {
-        r = find_batch(&w);
+        r = select_batch(c, w.in->what_case == PB_WAIT__WHAT_BATCH, w.in->batch,
+                         w.in->what_case == PB_WAIT__WHAT_BATCH_NAME ? w.in->batch_name
+                                                                     : NULL,
+                         &w.batch);
         if (r == 0)
             r = wait_batch(&w, deadline);
     }

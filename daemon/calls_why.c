@@ -52,25 +52,46 @@ why_running(struct call *c, PbWhyReply *rep, const struct store_job *j)
             go_state_name(info.state));
 }
 
+/* An open batch is the classic: nobody has closed it. */
+static int
+why_one(struct call *c, PbWhyReply *rep, const struct store_awaited *a)
+{
+    struct store_batches b = {.v = NULL};
+    int r = a->is_job ? 0 : CALL_READ(c, rd, store_read_batch(rd, a->id, &b));
+
+    say(c, rep, PB_WHY_REPLY__REASON__REASON_NEEDS, "it waits for %s %lld to end%s",
+        a->is_job ? "job" : "batch", (long long)a->id,
+        r > 0 && !b.v[0].closed ? "; that is still open" : "");
+    store_batches_free(&b);
+    return r < 0 ? r : 0;
+}
+
 static int
 why_blocked(struct call *c, PbWhyReply *rep, const struct store_why *w)
 {
     PbNeeds *needs = call_new(c, &pb_needs__descriptor);
-    uint64_t *id = call_array(c, 1, sizeof(*id));
 
-    if (needs == NULL || id == NULL)
+    if (needs == NULL)
         return -ENOBUFS;
-    *id = (uint64_t)w->waits_for;
-    if (w->waits_for_job) {
-        needs->jobs = id;
-        needs->n_jobs = 1;
-    } else {
-        needs->batches = id;
-        needs->n_batches = 1;
-    }
+    needs->jobs = call_array(c, w->n_awaited + 1, sizeof(*needs->jobs));
+    needs->batches = call_array(c, w->n_awaited + 1, sizeof(*needs->batches));
+    if (needs->jobs == NULL || needs->batches == NULL)
+        return -ENOBUFS;
+    for (size_t i = 0; i < w->n_awaited; i++)
+        if (w->awaited[i].is_job)
+            needs->jobs[needs->n_jobs++] = (uint64_t)w->awaited[i].id;
+        else
+            needs->batches[needs->n_batches++] = (uint64_t)w->awaited[i].id;
     rep->needs = needs;
-    say(c, rep, PB_WHY_REPLY__REASON__REASON_NEEDS, "it waits for %s %lld to end",
-        w->waits_for_job ? "job" : "batch", (long long)w->waits_for);
+    if (w->n_awaited == 0)
+        say(c, rep, PB_WHY_REPLY__REASON__REASON_NEEDS, "what it waited for has ended");
+    else if (w->n_awaited_all > 1)
+        say(c, rep, PB_WHY_REPLY__REASON__REASON_NEEDS,
+            "it waits for %lld jobs and batches to end; the first is %s %lld",
+            (long long)w->n_awaited_all, w->awaited[0].is_job ? "job" : "batch",
+            (long long)w->awaited[0].id);
+    else
+        return why_one(c, rep, &w->awaited[0]);
     return 0;
 }
 
@@ -117,6 +138,11 @@ why_queued(struct call *c, PbWhyReply *rep, const struct store_job *j,
         limit(c, rep, name, "as many jobs of its kind run as may");
     } else if (n.running >= c->cfg->limits.running) {
         limit(c, rep, "limits.running", "as many jobs run as may");
+    } else if (w->queue_rate > 0) {
+        rep->limit = call_dup(c, "queue.rate");
+        say(c, rep, PB_WHY_REPLY__REASON__REASON_RATE,
+            "its queue starts %g jobs a second, and %s%lld go before it", w->queue_rate,
+            w->ahead_capped ? "more than " : "", (long long)w->ahead);
     } else {
         say(c, rep, PB_WHY_REPLY__REASON__REASON_IN_LINE, "%s%lld jobs go before it",
             w->ahead_capped ? "more than " : "", (long long)w->ahead);

@@ -29,6 +29,7 @@
 struct early {
     int64_t job, batch; /* one of them is 0 */
     enum stop_why why;
+    char *reason;
 };
 
 struct dispatch {
@@ -168,9 +169,9 @@ dispatch_reload(struct dispatch *dp)
 }
 
 static void
-stop_batch(struct dispatch *dp, int64_t batch)
+stop_batch(struct dispatch *dp, int64_t batch, int64_t why)
 {
-    dispatch_stop_batch(dp, batch, STOP_BATCH);
+    dispatch_stop_batch(dp, batch, task_stop_of(why));
 }
 
 void
@@ -183,8 +184,8 @@ dispatch_tell(struct dispatch *dp, struct event_cursor events)
         queued = queued || (ev.state == STORE_QUEUED &&
                             (ev.type == EVENT_ADDED || ev.type == EVENT_STATE));
         ended = ended || (ev.type == EVENT_STATE && ev.state > STORE_RUNNING);
-        if (ev.type == EVENT_BATCH_STOP && go(stop_batch, dp, ev.batch) < 0)
-            stop_batch(dp, ev.batch);
+        if (ev.type == EVENT_BATCH_STOP && go(stop_batch, dp, ev.batch, ev.count) < 0)
+            stop_batch(dp, ev.batch, ev.count);
     }
     if (!queued && !ended)
         return;
@@ -242,7 +243,15 @@ early_locked(struct dispatch *dp, struct task *t)
 {
     for (size_t i = 0; i < dp->n_early; i++)
         if (dp->early[i].job == t->claim.id || dp->early[i].batch == t->claim.batch)
-            task_stop(t, dp->early[i].why);
+            task_stop(t, dp->early[i].why, dp->early[i].reason);
+}
+
+/* mu is held. */
+static void
+forget_early_locked(struct dispatch *dp)
+{
+    while (dp->n_early > 0)
+        free(dp->early[--dp->n_early].reason);
 }
 
 /* mu is held. */
@@ -372,7 +381,7 @@ claim(struct dispatch *dp)
     job_env_unref(env);
     go_mutex_lock(&dp->mu);
     dp->claiming = false;
-    dp->n_early = 0;
+    forget_early_locked(dp);
     if (r >= 0) {
         for (int i = 0; i < p->n_lanes; i++)
             spend_locked(dp, STORE_LANE_QUEUE(p->claims[i].v[0].lane),
@@ -499,23 +508,25 @@ dispatch_finished(struct dispatch *dp, struct task *t)
 
 /* mu is held. */
 static void
-remember_locked(struct dispatch *dp, struct early e)
+remember_locked(struct dispatch *dp, struct early e, const char *reason)
 {
-    if (dp->claiming && dp->n_early < EARLY_MAX)
-        dp->early[dp->n_early++] = e;
+    if (!dp->claiming || dp->n_early == EARLY_MAX)
+        return;
+    e.reason = reason != NULL ? strdup(reason) : NULL;
+    dp->early[dp->n_early++] = e;
 }
 
 void
-dispatch_stop_job(struct dispatch *dp, int64_t id, enum stop_why why)
+dispatch_stop_job(struct dispatch *dp, int64_t id, enum stop_why why, const char *reason)
 {
     struct task *t;
 
     go_mutex_lock(&dp->mu);
     t = find_locked(dp, id);
     if (t != NULL)
-        task_stop(t, why);
+        task_stop(t, why, reason);
     else
-        remember_locked(dp, (struct early){.job = id, .why = why});
+        remember_locked(dp, (struct early){.job = id, .why = why}, reason);
     go_mutex_unlock(&dp->mu);
 }
 
@@ -525,8 +536,8 @@ dispatch_stop_batch(struct dispatch *dp, int64_t batch, enum stop_why why)
     go_mutex_lock(&dp->mu);
     for (struct task *t = dp->first; t != NULL; t = t->next)
         if (t->claim.batch == batch)
-            task_stop(t, why);
-    remember_locked(dp, (struct early){.batch = batch, .why = why});
+            task_stop(t, why, NULL);
+    remember_locked(dp, (struct early){.batch = batch, .why = why}, NULL);
     go_mutex_unlock(&dp->mu);
 }
 
@@ -577,7 +588,7 @@ dispatch_drain(struct dispatch *dp, int64_t deadline)
     all = wait_idle_locked(dp, deadline, false);
     if (!all) {
         for (struct task *t = dp->first; t != NULL; t = t->next)
-            task_stop(t, STOP_DRAIN);
+            task_stop(t, STOP_DRAIN, NULL);
         all = wait_idle_locked(dp, go_deadline(STOP_PATIENCE), true);
     }
     go_mutex_unlock(&dp->mu);

@@ -32,10 +32,11 @@ struct task;
 /* Why a running job is told to stop. */
 enum stop_why {
     STOP_NOT,
-    STOP_CLIENT,   /* someone cancelled it */
-    STOP_BATCH,    /* its batch was cancelled, by someone or by fail_fast */
-    STOP_DEADLINE, /* its batch's deadline passed */
-    STOP_DRAIN,    /* the daemon stops: queue it again */
+    STOP_CLIENT,    /* someone cancelled it */
+    STOP_BATCH,     /* its batch was cancelled by someone */
+    STOP_FAIL_FAST, /* a job of its batch failed */
+    STOP_DEADLINE,  /* its batch's deadline passed */
+    STOP_DRAIN,     /* the daemon stops: queue it again */
 };
 
 int dispatch_new(struct daemon *d, struct dispatch **ret);
@@ -52,8 +53,9 @@ void dispatch_tell(struct dispatch *dp, struct event_cursor events);
 void dispatch_poke(struct dispatch *dp);
 
 /* Tell a running job, or all of a batch, to stop. Those being claimed just now are told as
- * soon as they run. */
-void dispatch_stop_job(struct dispatch *dp, int64_t id, enum stop_why why);
+ * soon as they run. reason, if not NULL, becomes the job's error. */
+void dispatch_stop_job(struct dispatch *dp, int64_t id, enum stop_why why,
+                       const char *reason);
 void dispatch_stop_batch(struct dispatch *dp, int64_t batch, enum stop_why why);
 
 /* Start no more jobs. PARKS until those that run have ended; from deadline on they are told

@@ -138,6 +138,8 @@ static const struct {
                                "the daemon stopped"},
     [STORE_END_CRASHED] = {PB_JOB__STATE__STATE_QUEUED, PB_ERROR__CODE__INTERRUPTED,
                            "the daemon crashed while it ran"},
+    [STORE_END_UNMET] = {PB_JOB__STATE__STATE_CANCELLED, PB_ERROR__CODE__DEPENDENCY,
+                         "what it waits for did not succeed"},
 };
 
 static PbError *
@@ -194,10 +196,49 @@ fill_history(struct call *c, const struct store_attempts *v, unsigned want, PbJo
     return out->history == NULL ? -ENOBUFS : 0;
 }
 
+/* Why a batch was cancelled; NULL: no memory, the call is refused. */
+static PbError *
+stop_error(struct call *c, enum store_stop why, const char *late_text,
+           const char *fail_fast)
+{
+    PbError *e = call_new(c, &pb_error__descriptor);
+    bool late = why == STORE_STOP_DEADLINE;
+
+    if (e == NULL)
+        return NULL;
+    PB_SET(e, code, late ? PB_ERROR__CODE__DEADLINE : PB_ERROR__CODE__CANCELLED);
+    e->message = call_dup(c, late                          ? late_text
+                             : why == STORE_STOP_FAIL_FAST ? fail_fast
+                                                           : "cancelled");
+    return e->message != NULL ? e : NULL;
+}
+
+/* A job that was cancelled as it waited has no attempt that tells why: its batch may. */
+static int
+from_batch(struct call *c, int64_t batch, PbJob *out)
+{
+    struct store_batches v = {.v = NULL};
+    int r = 1;
+
+    if (c->batch.id != batch) {
+        r = CALL_READ(c, rd, store_read_batch(rd, batch, &v));
+        c->batch.id = batch;
+        c->batch.why = r > 0 && v.v[0].cancelled ? (int)v.v[0].why : -1;
+        store_batches_free(&v);
+    }
+    if (r < 0)
+        return r;
+    out->error = stop_error(
+        c, c->batch.why < 0 ? STORE_STOP_CLIENT : (enum store_stop)c->batch.why,
+        "the deadline of its batch passed", "another job of its batch failed");
+    return out->error != NULL ? 0 : -ENOBUFS;
+}
+
 static int
 from_history(struct call *c, const struct store_job *j, unsigned want, PbJob *out)
 {
     struct store_attempts v = {.v = NULL};
+    bool before = false; /* what is kept is from before its cancellation */
     int r;
 
     if (j->state == STORE_SUCCEEDED && !(want & JOBPB_HISTORY))
@@ -205,9 +246,14 @@ from_history(struct call *c, const struct store_job *j, unsigned want, PbJob *ou
     if (j->attempt == 0 && !store_state_final(j->state))
         return 0;
     r = CALL_READ(c, rd, store_read_attempts(rd, j->id, &v));
-    if (r == 0)
+    if (r == 0) {
+        before = v.n == 0 || (v.v[v.n - 1].outcome != STORE_END_CANCELLED &&
+                              v.v[v.n - 1].outcome != STORE_END_UNMET);
         r = fill_history(c, &v, want, out);
+    }
     store_attempts_free(&v);
+    if (r == 0 && before && j->state == STORE_CANCELLED)
+        r = from_batch(c, j->batch, out);
     return r;
 }
 
@@ -305,6 +351,21 @@ batch_counts(struct call *c, const struct store_batch_info *b)
     return n;
 }
 
+static void
+batch_labels(struct call *c, const struct store_batch_info *b, PbBatch *out)
+{
+    out->labels = call_array(c, b->n_labels + 1, sizeof(*out->labels));
+    for (size_t i = 0; out->labels != NULL && i < b->n_labels; i++) {
+        PbBatch__LabelsEntry *e = call_new(c, &pb_batch__labels_entry__descriptor);
+
+        if (e == NULL)
+            return;
+        e->key = call_dup(c, b->labels[i].key);
+        e->value = call_dup(c, b->labels[i].value);
+        out->labels[out->n_labels++] = e;
+    }
+}
+
 PbBatch *
 jobpb_batch(struct call *c, const struct store_batch_info *b)
 {
@@ -328,5 +389,8 @@ jobpb_batch(struct call *c, const struct store_batch_info *b)
         PB_SET(out, max_parallel, (uint32_t)b->max_parallel);
     if (b->schedule != 0)
         PB_SET(out, schedule, (uint64_t)b->schedule);
+    if (b->cancelled)
+        out->error = stop_error(c, b->why, "its deadline passed", "a job of it failed");
+    batch_labels(c, b, out);
     return c->rep->reply_case == PB_RESPONSE__REPLY_ERROR ? NULL : out;
 }

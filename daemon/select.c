@@ -20,14 +20,6 @@ struct find_op {
 };
 
 static int
-find_batch(struct store *st, struct store_op *op)
-{
-    struct find_op *f = (struct find_op *)op;
-
-    return store_batch_find(st, f->name, &f->id);
-}
-
-static int
 find_queue(struct store *st, struct store_op *op)
 {
     struct find_op *f = (struct find_op *)op;
@@ -38,17 +30,15 @@ find_queue(struct store *st, struct store_op *op)
 int
 select_batch(struct call *c, bool has_id, uint64_t id, const char *name, int64_t *ret)
 {
-    struct find_op f = {.op = {.run = find_batch, .nosync = true}, .name = name};
     int r;
 
     *ret = has_id ? (int64_t)id : 0;
     if (has_id || name == NULL)
         return 0;
-    r = call_write(c, &f.op);
+    r = CALL_READ(c, rd, store_read_batch_named(rd, name, ret));
     if (r == 0)
         (void)call_fail(c, PB_ERROR__CODE__NOT_FOUND, "name",
-                        "there is no open batch \"%.100s\"", name);
-    *ret = f.id;
+                        "there is no batch \"%.100s\"", name);
     return r > 0 ? 0 : r == 0 ? -ENOENT : r;
 }
 
@@ -90,6 +80,13 @@ state_bits(PbJob__State s)
     return (unsigned)s < sizeof(bits) / sizeof(bits[0]) ? bits[s] : 0;
 }
 
+/* NULL: any. */
+static const char *
+label_value(const PbSelector__LabelsEntry *l)
+{
+    return l->value != NULL && l->value[0] != '\0' ? l->value : NULL;
+}
+
 int
 select_init(struct call *c, const PbSelector *in, unsigned want, struct selection *ret)
 {
@@ -114,15 +111,13 @@ select_init(struct call *c, const PbSelector *in, unsigned want, struct selectio
         s.f.states |= state_bits(in->states[i]);
     if (in->n_kinds == 1)
         s.f.kind = (int)in->kinds[0];
-    if (in->n_labels > 0 && in->labels[0]->value != NULL &&
-        in->labels[0]->value[0] != '\0') {
+    if (in->n_labels > 0) {
         s.f.label_key = in->labels[0]->key;
-        s.f.label_value = in->labels[0]->value;
+        s.f.label_value = label_value(in->labels[0]);
     }
     s.look = in->n_kinds > 1 || in->name != NULL || in->finished_before != NULL ||
-             in->n_labels > 1 || (in->n_labels == 1 && s.f.label_key == NULL) ||
-             in->n_jobs > 0;
-    if (in->name != NULL || in->n_labels > 0)
+             in->n_labels > 1 || in->n_jobs > 0;
+    if (in->name != NULL)
         s.want |= STORE_WANT_SPEC;
     *ret = s;
     return 0;
@@ -144,19 +139,7 @@ select_whole_batch(const struct selection *s)
 /* --- what the store does not know -------------------------------------------------------- */
 
 static bool
-has_label(const PbJobSpec *spec, const PbSelector__LabelsEntry *want)
-{
-    bool any = want->value == NULL || want->value[0] == '\0';
-
-    for (size_t i = 0; i < spec->n_labels; i++)
-        if (strcmp(spec->labels[i]->key, want->key) == 0 &&
-            (any || strcmp(spec->labels[i]->value, want->value) == 0))
-            return true;
-    return false;
-}
-
-static bool
-spec_matches(const PbSelector *in, const struct store_job *j, size_t known_labels)
+has_name(const struct store_job *j, const char *name)
 {
     struct proto_arena a;
     struct proto_err err = {.text = ""};
@@ -168,13 +151,23 @@ spec_matches(const PbSelector *in, const struct store_job *j, size_t known_label
     if (proto_unpack(&pb_job_spec__descriptor, j->spec, spec_head(j->spec, j->spec_len),
                      PROTO_TRUST, &a, &m, &err) == 0) {
         spec = (const PbJobSpec *)(const void *)m;
-        match =
-            in->name == NULL || (spec->name != NULL && strcmp(in->name, spec->name) == 0);
-        for (size_t i = known_labels; match && i < in->n_labels; i++)
-            match = has_label(spec, in->labels[i]);
+        match = spec->name != NULL && strcmp(name, spec->name) == 0;
     }
     proto_arena_free(&a);
     return match;
+}
+
+/* All labels but the first `known`, which the store has looked at: 1, 0, or refused. */
+static int
+has_labels(struct call *c, const PbSelector *in, size_t known, const struct store_job *j)
+{
+    int r = 1;
+
+    for (size_t i = known; r > 0 && i < in->n_labels; i++)
+        r = CALL_READ(c, rd,
+                      store_read_has_label(rd, j->id, j->batch, in->labels[i]->key,
+                                           label_value(in->labels[i])));
+    return r;
 }
 
 static bool
@@ -186,35 +179,36 @@ in_ids(const PbSelector *in, int64_t id)
     return in->n_jobs == 0;
 }
 
-static bool
-matches(const struct selection *s, const struct store_job *j)
+/* 1, 0, or refused. */
+static int
+matches(struct call *c, const struct selection *s, const struct store_job *j)
 {
     const PbSelector *in = s->in;
-    size_t known = s->f.label_key != NULL;
-    bool kind;
+    bool kind = in->n_kinds == 0;
 
-    if (in == NULL) /* no selector: List of everything */
-        return true;
-    kind = in->n_kinds == 0;
     for (size_t i = 0; i < in->n_kinds; i++)
         kind = kind || (int)in->kinds[i] == STORE_LANE_KIND(j->lane);
     if (!kind || !in_ids(in, j->id))
-        return false;
+        return 0;
     if (in->finished_before != NULL &&
         (j->finished == 0 ||
          j->finished >= pb_timestamp_ns(in->finished_before, 0) / GO_MILLISECOND))
-        return false;
-    return (in->name == NULL && in->n_labels == known) || spec_matches(in, j, known);
+        return 0;
+    if (in->name != NULL && !has_name(j, in->name))
+        return 0;
+    return has_labels(c, in, in->n_jobs > 0 ? 0 : 1, j);
 }
 
-/* Drops what does not match. */
-static void
-sift(const struct selection *s, struct store_jobs *jobs)
+/* Drops what does not match. 0, or refused. */
+static int
+sift(struct call *c, const struct selection *s, struct store_jobs *jobs)
 {
     size_t n = 0;
+    int r = 0;
 
-    for (size_t i = 0; i < jobs->n; i++) {
-        if (matches(s, &jobs->v[i])) {
+    for (size_t i = 0; r >= 0 && i < jobs->n; i++) {
+        r = matches(c, s, &jobs->v[i]);
+        if (r > 0) {
             struct store_job j = jobs->v[n];
 
             jobs->v[n++] = jobs->v[i];
@@ -227,6 +221,7 @@ sift(const struct selection *s, struct store_jobs *jobs)
         free(jobs->v[i].result);
     }
     jobs->n = n;
+    return r < 0 ? r : 0;
 }
 
 /* One of the jobs named by id; the cursor counts them. */
@@ -265,6 +260,8 @@ select_next(struct call *c, struct selection *s, int64_t *cursor, size_t max,
         *cursor = r < 0 ? 0 : ret->next;
     }
     if (r == 0 && s->look && ret->n > 0)
-        sift(s, ret);
+        r = sift(c, s, ret);
+    if (r < 0)
+        store_jobs_free(ret);
     return r < 0 ? r : 0;
 }

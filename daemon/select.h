@@ -33,7 +33,7 @@ int64_t select_whole_batch(const struct selection *s);
 int select_next(struct call *c, struct selection *s, int64_t *cursor, size_t max,
                 struct store_jobs *ret);
 
-/* The batch meant by an id or else by the name of an open one; 0 in *ret: neither is given.
+/* The batch meant by an id, or else the newest of that name; 0 in *ret: neither is given.
  * -ENOENT when there is no such name: then the call is refused. */
 int select_batch(struct call *c, bool has_id, uint64_t id, const char *name,
                  int64_t *ret);

@@ -12,7 +12,7 @@ enum {
     KEY_MAX_BYTES = 256,
     QUEUE_MAX_BYTES = 64,
     PRIORITY_MAX = 1000,
-    NEEDS_MAX = 1000,
+    NEEDS_MAX = STORE_MESSAGE_MAX,
 };
 
 static int
@@ -68,20 +68,23 @@ check_backoff(const PbBackoff *b, struct job_error *err)
     return 0;
 }
 
+size_t
+spec_needs_count(const PbNeeds *n)
+{
+    return n == NULL
+               ? 0
+               : n->n_jobs + n->n_batches + n->n_batch_names + n->n_keys + n->n_siblings;
+}
+
 static int
 check_needs(const PbNeeds *n, struct job_error *err)
 {
     if (n == NULL)
         return 0;
-    if (n->n_keys > 0)
-        return job_error_set(err, PB_ERROR__CODE__UNSUPPORTED, "needs.keys",
-                             "needs.keys is not supported: name the jobs by id");
-    if (n->n_siblings > 0)
-        return job_error_set(
-            err, PB_ERROR__CODE__UNSUPPORTED, "needs.siblings",
-            "needs.siblings is not supported: submit the awaited jobs first "
-            "and name them by id");
-    if (n->n_jobs + n->n_batches + n->n_batch_names > NEEDS_MAX)
+    if (spec_needs_count(n) == 0)
+        return job_error_set(err, PB_ERROR__CODE__INVALID, "needs",
+                             "needs names nothing to wait for");
+    if (spec_needs_count(n) > NEEDS_MAX)
         return job_error_set(err, PB_ERROR__CODE__INVALID, "needs",
                              "needs names more than %d", NEEDS_MAX);
     return 0;

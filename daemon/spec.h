@@ -11,6 +11,9 @@
 /* 0, or -EINVAL with err set: its field is a path inside the spec. */
 int spec_check(struct job_env *env, const PbJobSpec *spec, struct job_error *err);
 
+/* How many jobs and batches are named. NULL is none. */
+size_t spec_needs_count(const PbNeeds *needs);
+
 /* The row of a checked spec, but for its queue and what it needs. Stands in a and in spec.
  * 0 or -ENOBUFS. */
 int spec_row(const struct config *cfg, const PbJobSpec *spec, int64_t now_ms,

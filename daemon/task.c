@@ -7,6 +7,7 @@
 
 #include "daemon/backoff.h"
 #include "daemon/errtext.h"
+#include "daemon/gather.h"
 #include "proto/wire.h"
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
@@ -38,15 +39,18 @@ task_free(struct task *t)
 {
     proto_buf_free(&t->packed);
     free(t->error);
+    free(t->reason);
     job_env_unref(t->env);
     free(t);
 }
 
 void
-task_stop(struct task *t, enum stop_why why)
+task_stop(struct task *t, enum stop_why why, const char *reason)
 {
     int not = STOP_NOT;
 
+    if (reason != NULL && t->reason == NULL && LOAD(&t->stop, RELAXED) == STOP_NOT)
+        t->reason = strdup(reason);
     /* The first reason counts; a drain gives way to whatever someone asked for. */
     if (!__atomic_compare_exchange_n(&t->stop, &not, why, false, __ATOMIC_RELEASE,
                                      __ATOMIC_RELAXED) &&
@@ -56,38 +60,29 @@ task_stop(struct task *t, enum stop_why why)
         go_ctx_cancel(t->ctx);
 }
 
-/* --- the end ----------------------------------------------------------------------------- */
-
-static struct task *
-task_of(struct store_op *op)
+enum stop_why
+task_stop_of(int64_t why)
 {
-    return (struct task *)((char *)op - offsetof(struct task, op));
+    return why == STORE_STOP_DEADLINE    ? STOP_DEADLINE
+           : why == STORE_STOP_FAIL_FAST ? STOP_FAIL_FAST
+                                         : STOP_BATCH;
 }
+
+/* --- the end ----------------------------------------------------------------------------- */
 
 static int
 finish_run(struct store *st, struct store_op *op)
 {
-    int r = store_finish(st, &task_of(op)->fin, NULL);
+    struct task *t = (struct task *)((char *)op - offsetof(struct task, op));
+    int r = store_finish(st, &t->fin, NULL);
 
     return r == -ESTALE ? 0 : r; /* ended in another way meanwhile: that stands */
-}
-
-static int
-finish_run_all(struct store *st, struct store_op **ops, size_t n)
-{
-    const struct store_finish *v[STORE_OPS_MAX];
-
-    for (size_t i = 0; i < n; i++) {
-        v[i] = &task_of(ops[i])->fin;
-        ops[i]->result = 0;
-    }
-    return store_finish_all(st, v, n);
 }
 
 static void
 finish_done(struct store_op *op)
 {
-    struct task *t = task_of(op);
+    struct task *t = (struct task *)((char *)op - offsetof(struct task, op));
 
     dispatch_finished(t->dp, t);
 }
@@ -104,7 +99,6 @@ post(struct task *t, enum store_outcome outcome)
     t->fin.result_len = t->packed.len;
     t->fin.error = t->error;
     t->op.run = finish_run;
-    t->op.run_all = finish_run_all;
     t->op.done = finish_done;
     dispatch_ended(t->dp, t, outcome == STORE_END_SUCCEEDED);
     store_writer_post(dispatch_daemon(t->dp)->writer, &t->op);
@@ -162,6 +156,9 @@ after_stop(struct task *t, enum stop_why why)
     case STOP_BATCH:
         set_error(t, PB_ERROR__CODE__CANCELLED, NULL, "its batch was cancelled");
         return STORE_END_CANCELLED;
+    case STOP_FAIL_FAST:
+        set_error(t, PB_ERROR__CODE__CANCELLED, NULL, "another job of its batch failed");
+        return STORE_END_CANCELLED;
     case STOP_DEADLINE:
         set_error(t, PB_ERROR__CODE__DEADLINE, NULL, "the deadline of its batch passed");
         return STORE_END_CANCELLED;
@@ -169,7 +166,8 @@ after_stop(struct task *t, enum stop_why why)
     case STOP_CLIENT:
         break;
     }
-    set_error(t, PB_ERROR__CODE__CANCELLED, NULL, "cancelled");
+    set_error(t, PB_ERROR__CODE__CANCELLED, NULL,
+              t->reason != NULL ? t->reason : "cancelled");
     return STORE_END_CANCELLED;
 }
 
@@ -222,6 +220,28 @@ outcome_of(struct task *t, const PbJobSpec *spec, struct job_run *run, int r,
     return after_failure(t, spec, code, false);
 }
 
+/* A sum over the results of what it waited for: runs over their numbers. */
+static int
+sum_results(struct task *t, struct job_run *run)
+{
+    struct gather g = {
+        .d = dispatch_daemon(t->dp), .cfg = job_env_config(t->env), .ctx = run->ctx};
+    PbJobSpec spec = *run->spec;
+    PbSumSpec sum = *spec.sum;
+    int r = gather(&g, run->spec, &run->err);
+
+    if (r == 0) {
+        sum.numbers = &g.numbers;
+        spec.sum = &sum;
+        run->spec = &spec;
+        r = job_run(run);
+    } else if (r == go_ctx_err(run->ctx)) {
+        r = job_run_ended(run, r);
+    }
+    gather_fini(&g);
+    return r;
+}
+
 static enum store_outcome
 run_spec(struct task *t, const PbJobSpec *spec)
 {
@@ -244,7 +264,9 @@ run_spec(struct task *t, const PbJobSpec *spec)
     }
     job_run_init(&run, t->env, ctx, spec);
     dispatch_began(t->dp, t, ctx, &run);
-    r = job_run(&run);
+    r = spec->kind_case == PB_JOB_SPEC__KIND_SUM && spec->sum->results != NULL
+            ? sum_results(t, &run)
+            : job_run(&run);
     dispatch_left(t->dp, t);
     outcome = outcome_of(t, spec, &run, r, job_deadline);
     job_run_fini(&run);

@@ -32,7 +32,8 @@ struct task {
     struct job_run *run; /* on the goroutine's stack while it runs, for its progress */
     int64_t since;
 
-    int stop; /* atomic: enum stop_why, written once */
+    int stop;     /* atomic: enum stop_why, written once */
+    char *reason; /* of the stop, or NULL: written before it */
 
     /* The goroutine's, then the writer's. */
     struct store_op op;
@@ -56,7 +57,10 @@ void task_give_up(struct task *t, enum store_outcome outcome, int code,
                   const char *message);
 
 /* Dispatch's lock is held or t has not started: tell it to stop. */
-void task_stop(struct task *t, enum stop_why why);
+void task_stop(struct task *t, enum stop_why why, const char *reason);
+
+/* The same of enum store_stop. */
+enum stop_why task_stop_of(int64_t why);
 
 /* From its goroutine: registers what others may look at; then takes it back. */
 void dispatch_began(struct dispatch *dp, struct task *t, struct go_ctx *ctx,

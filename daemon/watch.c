@@ -90,7 +90,7 @@ deadline_run(struct store *st, struct store_op *op)
 static int
 cancel_run(struct store *st, struct store_op *op)
 {
-    return store_cancel_batch(st, ((struct deadline_op *)op)->batch);
+    return store_cancel_batch(st, ((struct deadline_op *)op)->batch, STORE_STOP_DEADLINE);
 }
 
 /* Cancels what is late; returns when the next deadline comes, on go_now()'s clock. */
@@ -108,8 +108,6 @@ look_at_deadlines(struct watch *w)
         if (o.batch == 0 || o.batch == last)
             break;
         log_info("the deadline of batch %lld has passed", (long long)o.batch);
-        /* Before the cancellation is known: the first reason to stop is the one told. */
-        dispatch_stop_batch(w->d->dispatch, o.batch, STOP_DEADLINE);
         o.op = (struct store_op){.run = cancel_run};
         if (store_writer_do(w->d->writer, &o.op) < 0)
             return go_deadline(GO_SECOND);

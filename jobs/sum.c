@@ -14,6 +14,7 @@
 #include "jobs/file.h"
 #include "jobs/kind.h"
 #include "jobs/sum_exact.h"
+#include "proto/numpath.h"
 #include "proto/wire.h"
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
@@ -73,6 +74,7 @@ sum_validate(struct job_env *env, const PbJobSpec *spec, struct job_error *err)
 {
     const PbSumSpec *s = spec->sum;
     const struct config *cfg = job_env_config(env);
+    struct proto_err path = {.text = ""};
     int r;
 
     if (s->numbers != NULL && s->file != NULL)
@@ -81,6 +83,10 @@ sum_validate(struct job_env *env, const PbJobSpec *spec, struct job_error *err)
         return invalid(err, "sum.results", "give sum.results or sum.file, not both");
     if (s->results != NULL && spec->needs == NULL)
         return invalid(err, "sum.results", "sum.results goes with needs only");
+    if (s->results != NULL &&
+        numpath_check(&pb_job_result__descriptor, s->results, &path) < 0)
+        return job_error_set(err, PB_ERROR__CODE__INVALID, "sum.results",
+                             "sum.results: %s", path.text);
     if (s->numbers == NULL && s->file == NULL && s->results == NULL)
         return invalid(err, "sum.numbers",
                        "sum.numbers, sum.file or sum.results is needed");

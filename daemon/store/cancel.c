@@ -1,5 +1,6 @@
 #include <errno.h>
 
+#include "daemon/store/depend.h"
 #include "daemon/store/finish.h"
 #include "daemon/store/inner.h"
 
@@ -11,10 +12,10 @@
  */
 
 static int
-cancel_row(struct store *st, struct job_row *row)
+cancel_row(struct store *st, struct job_row *row, const char *reason)
 {
     enum store_state from = row->state;
-    int r;
+    int r = 0;
 
     if (from == STORE_RUNNING) {
         if (row->flags & STORE_F_CANCEL)
@@ -27,13 +28,17 @@ cancel_row(struct store *st, struct job_row *row)
         if (r < 0)
             return r;
     }
+    if (reason != NULL) {
+        row->flags |= STORE_F_HISTORY;
+        r = store_note(st, row->id, row->attempt, STORE_END_CANCELLED, reason);
+    }
     row->state = STORE_CANCELLED;
     row->finished = st->now;
-    return store_job_change(st, row, from, EVENT_STATE);
+    return r < 0 ? r : store_job_change(st, row, from, EVENT_STATE);
 }
 
 int
-store_cancel_job(struct store *st, int64_t id, enum store_state *ret)
+store_cancel_job(struct store *st, int64_t id, const char *reason, enum store_state *ret)
 {
     struct job_row row;
     int r;
@@ -42,7 +47,7 @@ store_cancel_job(struct store *st, int64_t id, enum store_state *ret)
     if (r == 0)
         return store_refuse(st, -ENOENT, "there is no job %lld", (long long)id);
     if (r > 0 && !store_state_final(row.state)) {
-        r = cancel_row(st, &row);
+        r = cancel_row(st, &row, reason);
         if (r < 0)
             st->broken = true;
     }
@@ -53,10 +58,10 @@ store_cancel_job(struct store *st, int64_t id, enum store_state *ret)
 }
 
 int
-store_cancel_batch(struct store *st, int64_t id)
+store_cancel_batch(struct store *st, int64_t id, enum store_stop why)
 {
     struct store_event ev = {
-        .type = EVENT_BATCH_STOP, .state = STORE_CANCELLED, .batch = id};
+        .type = EVENT_BATCH_STOP, .state = STORE_CANCELLED, .batch = id, .count = why};
     struct batch_row *b;
     int r;
 
@@ -66,7 +71,10 @@ store_cancel_batch(struct store *st, int64_t id)
     if ((b->flags & BATCH_CANCEL) || b->finished != 0 ||
         ((b->flags & BATCH_CLOSED) && batch_live(b) == 0))
         return 0;
-    b->flags |= BATCH_CANCEL | BATCH_CLOSED;
+    b->flags |= BATCH_CANCEL | BATCH_CLOSED |
+                (why == STORE_STOP_FAIL_FAST  ? BATCH_FAILED
+                 : why == STORE_STOP_DEADLINE ? BATCH_LATE
+                                              : 0);
     r = store_batch_dirty(st, b);
     if (r == 0)
         r = STORE_EXEC(st, SQL_SWEEP_PUT, id, 0);
@@ -107,7 +115,7 @@ sweep_batch(struct store *st, int64_t batch, int64_t *next, int max)
         seen++;
         r = store_job_row(st, at++, &row);
         if (r > 0 && row.batch == batch && !store_state_final(row.state))
-            r = cancel_row(st, &row);
+            r = cancel_row(st, &row, NULL);
         if (r < 0)
             return r;
     }
@@ -142,8 +150,25 @@ store_cancel_step(struct store *st, int max)
     return done;
 }
 
+/* Where a job that is retried begins: *ret is not touched when it may be queued at once. */
+static int
+retry_deps(struct store *st, const struct job_row *row, const struct store_dep *deps,
+           size_t n, enum store_state *ret)
+{
+    bool bad;
+    int r = store_deps_check(st, row->batch, deps, n);
+
+    if (r == 0)
+        r = store_deps_bad(st, deps, n, &bad);
+    if (r == 0 && bad)
+        return store_refuse(st, -EBUSY,
+                            "what job %lld waits for did not succeed: retry that first",
+                            (long long)row->id);
+    return r < 0 ? r : store_deps_put(st, row->batch, row->id, deps, n, ret);
+}
+
 int
-store_retry_job(struct store *st, int64_t id)
+store_retry_job(struct store *st, int64_t id, const struct store_dep *deps, size_t n)
 {
     struct job_row row;
     struct batch_row *b;
@@ -165,12 +190,18 @@ store_retry_job(struct store *st, int64_t id)
                             (long long)row.batch);
     if (r < 0)
         return r;
+    from = row.state;
+    row.state = STORE_QUEUED;
+    if (n > 0)
+        r = retry_deps(st, &row, deps, n, &row.state);
+    if (r < 0)
+        return r;
     b = store_batch(st, row.batch, &r);
     if (b == NULL)
         return r;
-    from = row.state;
-    b->flags &= ~(int64_t)BATCH_CANCEL;
-    row.state = STORE_QUEUED;
+    b->flags &= ~(int64_t)(BATCH_CANCEL | BATCH_FAILED | BATCH_LATE);
+    if (b->deadline != 0 && b->deadline <= st->now)
+        b->deadline = 0;
     row.lane &= ~(int64_t)32;
     row.fails = 0;
     row.crashes = 0;

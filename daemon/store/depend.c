@@ -1,6 +1,7 @@
 #include "daemon/store/depend.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "daemon/store/finish.h"
 #include "daemon/store/inner.h"
@@ -21,6 +22,17 @@ static int64_t
 node_of(const struct store_dep *d)
 {
     return d->on_job ? NODE_JOB(d->id) : NODE_BATCH(d->id);
+}
+
+/* The history of a job that is cancelled because of what it waits for. */
+static int
+unmet(struct store *st, int64_t job, int64_t attempt, int64_t node)
+{
+    char text[80];
+
+    snprintf(text, sizeof(text), "%s %lld, which it waits for, did not succeed",
+             node & 1 ? "job" : "batch", (long long)(node / 2));
+    return store_note(st, job, attempt, STORE_END_UNMET, text);
 }
 
 /* How far a node is. */
@@ -76,18 +88,41 @@ store_deps_check(struct store *st, int64_t batch, const struct store_dep *deps, 
     for (size_t i = 0; i < n; i++) {
         if (deps[i].mode != STORE_ON_SUCCESS && deps[i].mode != STORE_ON_FINISH)
             return store_refuse(st, -EINVAL, "a dependency has no valid mode");
+        if (deps[i].sibling) /* nobody waits for it but those beside it */
+            continue;
         r = node_progress(st, &deps[i], &p);
         if (r < 0)
             return r;
         if (batch == 0 || p != PENDING)
             continue;
         r = STORE_ONE(st, SQL_CYCLE, &found, node_of(&deps[i]), NODE_BATCH(batch));
+        if (r > 0 && !deps[i].on_job && deps[i].id == batch)
+            return store_refuse(st, -ELOOP,
+                                "a cycle: a job of batch %lld cannot wait for that batch",
+                                (long long)batch);
         if (r > 0)
-            return store_refuse(st, -ELOOP, "%s %lld waits for batch %lld already",
+            return store_refuse(st, -ELOOP,
+                                "a cycle: %s %lld waits for batch %lld already",
                                 deps[i].on_job ? "job" : "batch", (long long)deps[i].id,
                                 (long long)batch);
         if (r < 0)
             return r;
+    }
+    return 0;
+}
+
+int
+store_deps_bad(struct store *st, const struct store_dep *deps, size_t n, bool *ret)
+{
+    enum progress p = PENDING;
+
+    *ret = false;
+    for (size_t i = 0; !*ret && i < n; i++) {
+        int r = node_progress(st, &deps[i], &p);
+
+        if (r < 0)
+            return r;
+        *ret = p == ENDED_BADLY && deps[i].mode == STORE_ON_SUCCESS;
     }
     return 0;
 }
@@ -100,15 +135,16 @@ store_deps_put(struct store *st, int64_t batch, int64_t job, const struct store_
     int r;
 
     for (size_t i = 0; i < n; i++) {
-        r = node_progress(st, &deps[i], &p);
+        p = PENDING;
+        r = deps[i].sibling && deps[i].id >= st->ids.job /* it comes after this one */
+                ? 0
+                : node_progress(st, &deps[i], &p);
         if (r < 0)
             return r;
         if (p == ENDED_BADLY && deps[i].mode == STORE_ON_SUCCESS) {
             *state = STORE_CANCELLED;
             r = STORE_EXEC(st, SQL_DEP_DROP_JOB, job);
-            return r < 0 ? r
-                         : store_history(st, job, 0, st->now, STORE_END_CANCELLED,
-                                         "what it waits for did not succeed");
+            return r < 0 ? r : unmet(st, job, 0, node_of(&deps[i]));
         }
         if (p != PENDING)
             continue;
@@ -152,8 +188,7 @@ release(struct store *st, int64_t node, bool ok, int64_t job, int mode)
     if (mode == STORE_ON_SUCCESS && !ok) {
         r = STORE_EXEC(st, SQL_DEP_DROP_JOB, job);
         if (r == 0)
-            r = store_history(st, job, 0, st->now, STORE_END_CANCELLED,
-                              "what it waits for did not succeed");
+            r = unmet(st, job, row.attempt, node);
         row.state = STORE_CANCELLED;
         row.finished = st->now;
         row.flags |= STORE_F_HISTORY;

@@ -26,7 +26,9 @@ extern const char store_schema_sql[];
 enum store_batch_flag {
     BATCH_CLOSED = 1,
     BATCH_FAIL_FAST = 2,
-    BATCH_CANCEL = 4, /* no job of it may start */
+    BATCH_CANCEL = 4, /* no job of it may start; why: one of the next two, or a client */
+    BATCH_FAILED = 8, /* it was fail-fast, and one failed */
+    BATCH_LATE = 16,  /* its deadline passed */
 };
 
 struct batch_row {
@@ -66,9 +68,8 @@ enum sql {
     SQL_JOB_PUT,
     SQL_JOB_GET,
     SQL_JOB_RANGE,
-    SQL_JOB_START_RUN,
+    SQL_JOB_START,
     SQL_JOB_FINISH,
-    SQL_JOB_FINISH_RUN,
     SQL_JOB_SET,
     SQL_JOB_FLAG,
     SQL_JOB_DEL,
@@ -76,9 +77,9 @@ enum sql {
     SQL_SPEC_GET,
     SQL_SPEC_DEL,
     SQL_RESULT_PUT,
-    SQL_RESULT_PUT_8,
     SQL_RESULT_DEL,
     SQL_ATTEMPT_PUT,
+    SQL_ATTEMPT_NOTE,
     SQL_ATTEMPT_TRIM,
     SQL_ATTEMPT_DEL,
     SQL_READY_PUT,
@@ -119,6 +120,8 @@ enum sql {
     SQL_QUEUE_NEW,
     SQL_QUEUE_PUT,
     SQL_QUEUE_CONF,
+    SQL_QUEUE_FILE_GET,
+    SQL_QUEUE_FILE_PUT,
     SQL_DEP_PUT,
     SQL_DEP_OF,
     SQL_DEP_DEL,
@@ -190,7 +193,8 @@ struct store {
 
     struct claim_cursor cursors[CURSOR_N];
     int64_t lease_cursor, prune_cursor, prune_batch_cursor;
-    int leases_made; /* since the last sweep of leases */
+    int leases_made;          /* since the last sweep of leases */
+    int64_t history, crashes; /* see store_set_limits() */
 };
 
 #define STORE_MAGIC 0x53544f52u

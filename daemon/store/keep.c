@@ -15,7 +15,6 @@
  * of its jobs has gone.
  */
 
-#define CHUNK      256
 #define SWEEP_EACH 64 /* leases made between two sweeps */
 
 static int
@@ -95,6 +94,15 @@ has_dependents(struct store *st, int64_t node)
     return st->any_deps ? STORE_ONE(st, SQL_DEP_OF, &job, node) : 0;
 }
 
+/* Or how its batch ended, and what came of its jobs. */
+static int
+is_awaited(struct store *st, const struct job_row *row)
+{
+    int r = has_dependents(st, NODE_JOB(row->id));
+
+    return r != 0 ? r : has_dependents(st, NODE_BATCH(row->batch));
+}
+
 static int
 prune_jobs(struct store *st, const struct store_keep *k, int max)
 {
@@ -106,16 +114,16 @@ prune_jobs(struct store *st, const struct store_keep *k, int max)
         return 0;
     if (k->count < 0 && finished_count(st) == 0)
         return 0;
-    rows = malloc(CHUNK * sizeof(*rows));
+    rows = malloc((size_t)max * sizeof(*rows));
     if (rows == NULL)
         return store_refuse(st, -ENOMEM, "out of memory");
-    n = read_jobs(st, &st->prune_cursor, INT64_MAX, rows, max < CHUNK ? max : CHUNK);
+    n = read_jobs(st, &st->prune_cursor, INT64_MAX, rows, max);
     for (int i = 0; r >= 0 && i < n; i++) {
         bool old = k->age_ms > 0 && rows[i].finished <= st->now - k->age_ms;
 
         if (!store_state_final(rows[i].state) || !(old || excess > 0))
             continue;
-        r = has_dependents(st, NODE_JOB(rows[i].id));
+        r = is_awaited(st, &rows[i]);
         if (r != 0)
             continue;
         r = job_delete(st, &rows[i]);
@@ -283,28 +291,26 @@ store_keep_step(struct store *st, const struct store_keep *k, int max)
 }
 
 int
-store_purge_step(struct store *st, int64_t batch, int state, int64_t *cursor, int max)
+store_purge_job(struct store *st, int64_t id, enum store_state state)
 {
-    struct job_row *rows = malloc(CHUNK * sizeof(*rows));
-    int n, deleted = 0, r = 0;
+    struct job_row row;
+    int r = store_job_row(st, id, &row);
 
-    if (rows == NULL)
-        return store_refuse(st, -ENOMEM, "out of memory");
-    n = read_jobs(st, cursor, INT64_MAX, rows, max < CHUNK ? max : CHUNK);
-    for (int i = 0; r >= 0 && i < n; i++) {
-        if (!store_state_final(rows[i].state) || (batch != 0 && rows[i].batch != batch) ||
-            (state != 0 && (int)rows[i].state != state))
-            continue;
-        r = has_dependents(st, NODE_JOB(rows[i].id));
-        if (r != 0)
-            continue;
-        r = job_delete(st, &rows[i]);
-        deleted++;
-    }
-    free(rows);
-    if (n < 0 || r < 0)
-        return n < 0 ? n : r;
-    return deleted;
+    if (r < 0)
+        return r;
+    if (r == 0)
+        return store_refuse(st, -ENOENT, "there is no job %lld", (long long)id);
+    if (row.state != state || !store_state_final(state))
+        return store_refuse(st, -EBUSY, "job %lld is %s", (long long)id,
+                            store_state_name(row.state));
+    r = is_awaited(st, &row);
+    if (r > 0)
+        return store_refuse(st, -EBUSY, "a job waits for job %lld", (long long)id);
+    if (r == 0)
+        r = job_delete(st, &row);
+    if (r < 0)
+        st->broken = true;
+    return r;
 }
 
 int

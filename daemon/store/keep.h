@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "daemon/store/state.h"
+
 struct store;
 
 struct store_keep {
@@ -15,17 +17,16 @@ struct store_keep {
     int64_t event_age_ms;   /* events; 0: no limit */
     int64_t event_count;    /* 0: no limit */
     int64_t request_age_ms; /* remembered requests; 0: no limit */
+    int step;               /* rows at once, for the writer; 0: a default */
 };
 
 /* Delete up to max rows of what k lets go, in the open transaction. The number of rows
  * looked at or deleted; 0 when a whole pass found nothing. */
 int store_keep_step(struct store *st, const struct store_keep *k, int max);
 
-/* Delete finished jobs whatever their age, of one batch (0: all) and state (0: any final):
- * up to max looked at, from *cursor on (0 at first; 0 again when done). For "purge". The
- * number deleted. */
-int store_purge_step(struct store *st, int64_t batch, int state, int64_t *cursor,
-                     int max);
+/* Delete a finished job whatever its age. For "purge". -ENOENT; -EBUSY: it is not (any more)
+ * in this final state, or jobs that wait may still ask how it ended. */
+int store_purge_job(struct store *st, int64_t id, enum store_state state);
 
 /* Outside a transaction: give up to max_pages free pages back to the file system and move
  * the log into the database; truncate it when nobody reads. For idle moments. */

@@ -60,6 +60,52 @@ store_queue_set(struct store *st, int64_t id, const struct store_queue_conf *con
     return store_run(st, q);
 }
 
+/* 1 and the entry as it was last applied, or 0. */
+static int
+file_get(struct store *st, int64_t id, struct store_queue_conf *ret)
+{
+    sqlite3_stmt *q = store_stmt(st, SQL_QUEUE_FILE_GET);
+    int r;
+
+    if (q != NULL)
+        sqlite3_bind_int64(q, 1, id);
+    r = store_row(st, q);
+    if (r > 0) {
+        ret->paused = sqlite3_column_int(q, 0);
+        ret->parallel = sqlite3_column_int64(q, 1);
+        ret->rate = sqlite3_column_double(q, 2);
+        ret->burst = sqlite3_column_int64(q, 3);
+        sqlite3_reset(q);
+    }
+    return r;
+}
+
+int
+store_queue_apply(struct store *st, int64_t id, const struct store_queue_conf *conf)
+{
+    struct store_queue_conf was = {.paused = false};
+    sqlite3_stmt *q;
+    int r = file_get(st, id, &was);
+
+    if (r < 0)
+        return r;
+    if (r > 0 && was.paused == conf->paused && was.parallel == conf->parallel &&
+        was.burst == conf->burst && !(was.rate < conf->rate || was.rate > conf->rate))
+        return 0;
+    r = store_queue_set(st, id, conf);
+    if (r < 0)
+        return r;
+    q = store_stmt(st, SQL_QUEUE_FILE_PUT);
+    if (q == NULL)
+        return -EIO;
+    sqlite3_bind_int64(q, 1, id);
+    sqlite3_bind_int64(q, 2, conf->paused);
+    sqlite3_bind_int64(q, 3, conf->parallel);
+    sqlite3_bind_double(q, 4, conf->rate);
+    sqlite3_bind_int64(q, 5, conf->burst);
+    return store_run(st, q);
+}
+
 int
 store_queue_get(const struct store *st, int64_t id, struct store_queue *ret)
 {

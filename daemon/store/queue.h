@@ -38,6 +38,10 @@ int store_queue_find(struct store *st, const char *name, bool create, int64_t *r
 /* -ENOENT if there is no such queue. Inside a transaction. */
 int store_queue_set(struct store *st, int64_t id, const struct store_queue_conf *conf);
 
+/* The same for a queue's entry in the configuration file, which counts when it is new or
+ * has changed since it was last applied; what was set by hand since then stays. */
+int store_queue_apply(struct store *st, int64_t id, const struct store_queue_conf *conf);
+
 /* What the writer knows of queue id: 0, or -ENOENT past the last one. Not from another
  * thread than the writer's; others ask a reader. */
 int store_queue_get(const struct store *st, int64_t id, struct store_queue *ret);

@@ -237,6 +237,7 @@ add_job(struct store_reader *rd, sqlite3_stmt *q, struct store_jobs *ret)
     j->started = row.attempt > 0 ? row.started : 0;
     j->finished = store_state_final(row.state) ? row.finished : 0;
     j->cancelling = row.state == STORE_RUNNING && (row.flags & STORE_F_CANCEL);
+    j->has_deps = row.flags & STORE_F_DEPS;
     r = store_rd_blob(rd, q, 14, &j->spec, &j->spec_len);
     j->schedule = sqlite3_column_int64(q, 16);
     return r < 0 ? r : store_rd_blob(rd, q, 15, &j->result, &j->result_len);
@@ -324,10 +325,10 @@ store_read_jobs_of(struct store_reader *rd, const int64_t *ids, size_t n, unsign
     " AND (?5 < 0 OR j.lane >> 6 = ?5)"                                                  \
     " AND (?11 = 0 OR EXISTS (SELECT 1 FROM batch WHERE id = j.batch"                    \
     "  AND schedule = ?11)) AND (?6 IS NULL OR"                                          \
-    "  EXISTS (SELECT 1 FROM label WHERE node = j.id * 2 + 1 AND key = ?6 AND value = "  \
-    "?7)"                                                                                \
+    "  EXISTS (SELECT 1 FROM label WHERE node = j.id * 2 + 1 AND key = ?6"               \
+    "   AND value = ifnull(?7, value))"                                                  \
     "  OR EXISTS (SELECT 1 FROM label WHERE node = j.batch * 2 AND key = ?6"             \
-    "   AND value = ?7))"
+    "   AND value = ifnull(?7, value)))"
 
 static const char list_all[] =
     JOB_SQL "WHERE j.id > ?2 AND j.id <= ?8" FILTER_SQL " ORDER BY j.id LIMIT ?9";
@@ -408,7 +409,8 @@ store_read_jobs(struct store_reader *rd, const struct store_filter *f, int64_t a
     if (r == 0) {
         if (f->label_key != NULL) {
             sqlite3_bind_text(q, 6, f->label_key, -1, SQLITE_STATIC);
-            sqlite3_bind_text(q, 7, f->label_value, -1, SQLITE_STATIC);
+            if (f->label_value != NULL)
+                sqlite3_bind_text(q, 7, f->label_value, -1, SQLITE_STATIC);
         }
         sqlite3_bind_int64(q, 8, to);
         sqlite3_bind_int64(q, 9, (int64_t)max);

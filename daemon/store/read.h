@@ -36,6 +36,7 @@ struct store_job {
     int32_t prio;
     enum store_state state;
     bool cancelling; /* running, and asked to stop */
+    bool has_deps;   /* it was submitted with dependencies */
     void *spec;      /* as submitted; NULL unless asked for */
     size_t spec_len;
     void *result; /* NULL: none, or not asked for */
@@ -61,7 +62,8 @@ struct store_filter {
     unsigned states;                     /* bits 1 << state; 0: any */
     int kind;                            /* -1: any */
     int64_t queue;                       /* -1: any */
-    const char *label_key, *label_value; /* of the job or its batch; key NULL: any */
+    const char *label_key, *label_value; /* of the job or its batch; key NULL: any; value
+                                            NULL: whatever its value */
     bool newest_first;
 };
 
@@ -96,11 +98,22 @@ void store_attempts_free(struct store_attempts *a);
 /* The kept history of a job's unsuccessful attempts, oldest first. */
 int store_read_attempts(struct store_reader *rd, int64_t job, struct store_attempts *ret);
 
+/* Whether the job or its batch has this label; value NULL: whatever its value. 1, 0. */
+int store_read_has_label(struct store_reader *rd, int64_t job, int64_t batch,
+                         const char *key, const char *value);
+
+struct store_named {
+    char *key, *value;
+};
+
 struct store_batch_info {
     int64_t id, max_parallel, created, deadline, finished, pruned, schedule;
     bool closed, fail_fast, cancelled;
+    enum store_stop why;      /* it is cancelled */
     int64_t n[STORE_STATE_N]; /* by state - STORE_BLOCKED */
     char *name;               /* or NULL */
+    struct store_named *labels;
+    size_t n_labels;
 };
 struct store_batches {
     struct store_batch_info *v;
@@ -114,6 +127,9 @@ int store_read_batches(struct store_reader *rd, int64_t before, size_t max,
 
 /* One batch: 1, or 0 = there is none. */
 int store_read_batch(struct store_reader *rd, int64_t id, struct store_batches *ret);
+
+/* The newest batch of that name, open or not: 1 and its id, or 0. */
+int store_read_batch_named(struct store_reader *rd, const char *name, int64_t *ret);
 
 struct store_events {
     struct store_event *v;
@@ -146,15 +162,21 @@ void store_queues_info_free(struct store_queues *q);
 int store_read_queues(struct store_reader *rd, struct store_queues *ret);
 
 /* Why a waiting job waits, as far as the store knows. */
+enum { STORE_WHY_AWAITED = 100 };
 struct store_why {
     enum store_state state;
     int64_t run_at;
     int64_t ahead;     /* queued jobs that go first by priority or place; capped */
     bool ahead_capped; /* there may be more */
-    int64_t waits_for; /* blocked: a batch or job that has not ended */
-    bool waits_for_job;
+    struct store_awaited {
+        int64_t id;
+        bool is_job;              /* else a batch */
+    } awaited[STORE_WHY_AWAITED]; /* blocked: what has not ended, the first ones */
+    size_t n_awaited;
+    int64_t n_awaited_all;
     bool queue_paused, batch_cancelled;
     int64_t queue_parallel, queue_running; /* limit (0: none) and how many run */
+    double queue_rate;                     /* 0: none */
     int64_t batch_parallel, batch_running;
 };
 int store_read_why(struct store_reader *rd, int64_t job, struct store_why *ret);

@@ -63,10 +63,41 @@ store_read_attempts(struct store_reader *rd, int64_t job, struct store_attempts 
 void
 store_batches_free(struct store_batches *b)
 {
-    for (size_t i = 0; i < b->n; i++)
+    for (size_t i = 0; i < b->n; i++) {
+        for (size_t k = 0; k < b->v[i].n_labels; k++) {
+            free(b->v[i].labels[k].key);
+            free(b->v[i].labels[k].value);
+        }
+        free(b->v[i].labels);
         free(b->v[i].name);
+    }
     free(b->v);
     memset(b, 0, sizeof(*b));
+}
+
+struct named_list {
+    struct store_named *v;
+    size_t n;
+};
+
+static int
+read_labels(struct store_reader *rd, int64_t node, struct named_list *ret)
+{
+    sqlite3_stmt *q = NULL;
+    int r = store_rd_prepare(
+        rd, "SELECT key, value FROM label WHERE node = ?1 ORDER BY key", 1, &node, &q);
+
+    while (r >= 0 && (r = store_rd_step(rd, q)) > 0) {
+        struct store_named *l = APPEND(ret);
+
+        r = l == NULL ? store_rd_no_memory(rd) : store_rd_text(rd, q, 0, &l->key);
+        if (r == 0)
+            r = store_rd_text(rd, q, 1, &l->value);
+        if (r < 0)
+            break;
+    }
+    store_rd_done(rd, q);
+    return r;
 }
 
 static int
@@ -101,6 +132,9 @@ read_batches(struct store_reader *rd, const char *where, int64_t a, int64_t max,
         b->closed = flags & BATCH_CLOSED;
         b->fail_fast = flags & BATCH_FAIL_FAST;
         b->cancelled = flags & BATCH_CANCEL;
+        b->why = flags & BATCH_LATE     ? STORE_STOP_DEADLINE
+                 : flags & BATCH_FAILED ? STORE_STOP_FAIL_FAST
+                                        : STORE_STOP_CLIENT;
         b->max_parallel = sqlite3_column_int64(q, 3);
         b->created = sqlite3_column_int64(q, 4);
         b->deadline = sqlite3_column_int64(q, 5);
@@ -111,6 +145,13 @@ read_batches(struct store_reader *rd, const char *where, int64_t a, int64_t max,
         b->schedule = sqlite3_column_int64(q, 8 + STORE_STATE_N);
     }
     store_rd_done(rd, q);
+    for (size_t i = 0; r >= 0 && i < list.n; i++) {
+        struct named_list labels = {.v = NULL};
+
+        r = read_labels(rd, NODE_BATCH(list.v[i].id), &labels);
+        list.v[i].labels = labels.v;
+        list.v[i].n_labels = labels.n;
+    }
     if (r < 0)
         store_batches_free(&list);
     else
@@ -132,6 +173,44 @@ store_read_batch(struct store_reader *rd, int64_t id, struct store_batches *ret)
     int r = read_batches(rd, "id = ?1", id, 1, ret);
 
     return r < 0 ? r : (int)ret->n;
+}
+
+int
+store_read_batch_named(struct store_reader *rd, const char *name, int64_t *ret)
+{
+    sqlite3_stmt *q = NULL;
+    int r = store_rd_prepare(
+        rd, "SELECT id FROM batch WHERE name = ?1 ORDER BY id DESC LIMIT 1", 0, NULL, &q);
+
+    if (r == 0) {
+        sqlite3_bind_text(q, 1, name, -1, SQLITE_STATIC);
+        r = store_rd_step(rd, q);
+    }
+    if (r > 0)
+        *ret = sqlite3_column_int64(q, 0);
+    store_rd_done(rd, q);
+    return r;
+}
+
+int
+store_read_has_label(struct store_reader *rd, int64_t job, int64_t batch, const char *key,
+                     const char *value)
+{
+    int64_t v[2] = {NODE_JOB(job), NODE_BATCH(batch)};
+    sqlite3_stmt *q = NULL;
+    int r = store_rd_prepare(rd,
+                             "SELECT 1 FROM label WHERE node IN (?1, ?2) AND key = ?3"
+                             " AND value = ifnull(?4, value) LIMIT 1",
+                             2, v, &q);
+
+    if (r == 0) {
+        sqlite3_bind_text(q, 3, key, -1, SQLITE_STATIC);
+        if (value != NULL)
+            sqlite3_bind_text(q, 4, value, -1, SQLITE_STATIC);
+        r = store_rd_step(rd, q);
+    }
+    store_rd_done(rd, q);
+    return r;
 }
 
 /* --- events ------------------------------------------------------------------------------ */
@@ -232,8 +311,8 @@ store_read_events(struct store_reader *rd, int64_t from, int64_t batch, size_t m
 static const char why_sql[] =
     "SELECT j.state, j.run_at, q.paused, q.parallel, q.n_running, b.flags, "
     "b.max_parallel,"
-    " b.n_running, ifnull((SELECT node FROM dep WHERE job = j.id LIMIT 1), 0),"
-    " j.lane, j.prio, j.batch FROM job j JOIN queue q ON q.id = j.lane >> 6"
+    " b.n_running, (SELECT count(*) FROM dep WHERE job = j.id),"
+    " j.lane, j.prio, j.batch, q.rate FROM job j JOIN queue q ON q.id = j.lane >> 6"
     " JOIN batch b ON b.id = j.batch WHERE j.id = ?1";
 
 static const char ahead_sql[] =
@@ -242,11 +321,28 @@ static const char ahead_sql[] =
     " WHERE lane = ?1 AND (prio > ?2 OR (prio = ?2 AND batch = ?3 AND first <= ?4))"
     " LIMIT ?5)";
 
+static int
+read_awaited(struct store_reader *rd, int64_t job, struct store_why *w)
+{
+    int64_t v[2] = {job, STORE_WHY_AWAITED};
+    sqlite3_stmt *q = NULL;
+    int r = store_rd_prepare(
+        rd, "SELECT node FROM dep WHERE job = ?1 ORDER BY node LIMIT ?2", 2, v, &q);
+
+    while (r >= 0 && (r = store_rd_step(rd, q)) > 0) {
+        int64_t node = sqlite3_column_int64(q, 0);
+
+        w->awaited[w->n_awaited++] = (struct store_awaited){node / 2, node & 1};
+    }
+    store_rd_done(rd, q);
+    return r;
+}
+
 int
 store_read_why(struct store_reader *rd, int64_t job, struct store_why *ret)
 {
     struct store_why w = {.ahead = 0};
-    int64_t v[5] = {0, 0, 0, job, AHEAD_MAX}, node = 0;
+    int64_t v[5] = {0, 0, 0, job, AHEAD_MAX};
     sqlite3_stmt *q = NULL;
     int r = store_rd_prepare(rd, why_sql, 1, &job, &q);
 
@@ -261,16 +357,17 @@ store_read_why(struct store_reader *rd, int64_t job, struct store_why *ret)
         w.batch_cancelled = sqlite3_column_int64(q, 5) & BATCH_CANCEL;
         w.batch_parallel = sqlite3_column_int64(q, 6);
         w.batch_running = sqlite3_column_int64(q, 7);
-        node = sqlite3_column_int64(q, 8);
-        w.waits_for = node / 2;
-        w.waits_for_job = node & 1;
+        w.n_awaited_all = sqlite3_column_int64(q, 8);
         for (int i = 0; i < 3; i++)
             v[i] = sqlite3_column_int64(q, 9 + i);
+        w.queue_rate = sqlite3_column_double(q, 12);
     }
     store_rd_done(rd, q);
     if (r <= 0)
         return r;
     q = NULL;
+    if (w.state == STORE_BLOCKED)
+        r = read_awaited(rd, job, &w);
     if (w.state == STORE_QUEUED) {
         r = store_rd_prepare(rd, ahead_sql, 5, v, &q);
         if (r == 0)

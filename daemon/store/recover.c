@@ -10,7 +10,8 @@
  * lock says so), so it is decided here, before anything else runs:
  *
  *   asked to cancel             -> cancelled
- *   running in its third crash  -> dead: it may well be what kills the daemon
+ *   running in its third crash  -> dead: it may well be what kills the daemon (as many as
+ *                                  limits.crashes says)
  *   else                        -> queued at its old place, without spending a retry;
  *                                  after the second crash in the lane of suspects
  *
@@ -30,22 +31,22 @@ crashed(struct store *st, struct job_row *row)
     int r;
 
     row->crashes++;
-    snprintf(error, sizeof(error), "the daemon died while it was running (%lld of %d)",
-             (long long)row->crashes, STORE_CRASHES_MAX);
+    snprintf(error, sizeof(error), "the daemon died while it was running (%lld of %lld)",
+             (long long)row->crashes, (long long)st->crashes);
     r = store_history(st, row->id, row->attempt, row->started, STORE_END_CRASHED, error);
     row->flags |= STORE_F_HISTORY;
     row->finished = row->created;
     if (row->flags & STORE_F_CANCEL) {
         row->state = STORE_CANCELLED;
         st->recovered.cancelled++;
-    } else if (row->crashes >= STORE_CRASHES_MAX) {
+    } else if (row->crashes >= st->crashes) {
         row->state = STORE_DEAD;
         st->recovered.poisoned++;
     } else {
         row->state = STORE_QUEUED;
         if (row->run_at > st->now) /* the clock was set back */
             row->run_at = st->now;
-        if (row->crashes >= STORE_CRASHES_MAX - 1)
+        if (row->crashes >= st->crashes - 1)
             row->lane |= 32;
         st->recovered.requeued++;
     }

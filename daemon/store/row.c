@@ -74,7 +74,9 @@ fail_fast(struct store *st, const struct job_row *row)
     b = store_batch(st, row->batch, &r);
     if (b == NULL)
         return r;
-    return b->flags & BATCH_FAIL_FAST ? store_cancel_batch(st, row->batch) : 0;
+    return b->flags & BATCH_FAIL_FAST
+               ? store_cancel_batch(st, row->batch, STORE_STOP_FAIL_FAST)
+               : 0;
 }
 
 int

@@ -106,6 +106,7 @@ CREATE TABLE batch (
     n_dead       INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX batch_open ON batch (name) WHERE name IS NOT NULL AND (flags & 1) = 0;
+CREATE INDEX batch_name ON batch (name, id) WHERE name IS NOT NULL;
 CREATE INDEX batch_deadline ON batch (deadline) WHERE deadline > 0 AND finished = 0;
 
 -- The ids of a batch's jobs, as runs: one row a message.
@@ -140,6 +141,15 @@ CREATE TABLE queue (
     pruned      INTEGER NOT NULL
 );
 INSERT INTO queue VALUES (0, 'default', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+
+-- A queue's entry in the configuration file as it was last applied.
+CREATE TABLE queue_file (
+    id       INTEGER PRIMARY KEY,
+    paused   INTEGER NOT NULL,
+    parallel INTEGER NOT NULL,
+    rate     REAL NOT NULL,
+    burst    INTEGER NOT NULL
+);
 
 -- Job `job` waits for a node: a batch (id * 2) or a job (id * 2 + 1).
 CREATE TABLE dep (

@@ -34,15 +34,10 @@ static const char *const texts[SQL_N] = {
     [SQL_JOB_GET] = "SELECT " JOB_COLUMNS " FROM job WHERE id = ?1",
     [SQL_JOB_RANGE] =
         "SELECT " JOB_COLUMNS ", spec FROM job WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
-    [SQL_JOB_START_RUN] =
-        "UPDATE job SET state = 5, attempt = attempt + 1, epoch = ?3, started = ?4"
-        " WHERE id BETWEEN ?1 AND ?2 AND state = 4 AND lane = ?5 AND prio = ?6"
-        " AND batch = ?7",
+    [SQL_JOB_START] = "UPDATE job SET state = 5, attempt = ?2, epoch = ?3, started = ?4"
+                      " WHERE id = ?1",
     [SQL_JOB_FINISH] = "UPDATE job SET state = 6, finished = ?2 WHERE id = ?1"
                        " AND attempt = ?3 AND state = 5 AND batch = ?4 AND lane = ?5",
-    [SQL_JOB_FINISH_RUN] =
-        "UPDATE job SET state = 6, finished = ?2 WHERE id BETWEEN ?1 AND ?6"
-        " AND attempt = ?3 AND state = 5 AND batch = ?4 AND lane = ?5",
     [SQL_JOB_SET] = "UPDATE job SET state = ?2, lane = ?3, fails = ?4, crashes = ?5,"
                     " flags = ?6, run_at = ?7, finished = ?8 WHERE id = ?1",
     [SQL_JOB_FLAG] = "UPDATE job SET flags = flags | ?2 WHERE id = ?1",
@@ -51,12 +46,13 @@ static const char *const texts[SQL_N] = {
     [SQL_SPEC_GET] = "SELECT data FROM spec WHERE id = ?1",
     [SQL_SPEC_DEL] = "DELETE FROM spec WHERE id = ?1",
     [SQL_RESULT_PUT] = "INSERT OR REPLACE INTO result VALUES (?1, ?2)",
-    [SQL_RESULT_PUT_8] =
-        "INSERT OR REPLACE INTO result VALUES (?1, ?2), (?3, ?4), (?5, ?6), (?7, ?8),"
-        " (?9, ?10), (?11, ?12), (?13, ?14), (?15, ?16)",
     [SQL_RESULT_DEL] = "DELETE FROM result WHERE id = ?1",
     [SQL_ATTEMPT_PUT] =
         "INSERT OR REPLACE INTO attempt VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [SQL_ATTEMPT_NOTE] =
+        "INSERT INTO attempt VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6) ON CONFLICT DO UPDATE"
+        " SET error = CASE WHEN length(error) > 1000 THEN error"
+        " ELSE ifnull(error || '; ', '') || excluded.error END",
     [SQL_ATTEMPT_TRIM] = "DELETE FROM attempt WHERE job = ?1 AND attempt <= ?2",
     [SQL_ATTEMPT_DEL] = "DELETE FROM attempt WHERE job = ?1",
 
@@ -102,7 +98,7 @@ static const char *const texts[SQL_N] = {
     [SQL_BATCH_OPEN] = "SELECT id FROM batch WHERE name = ?1 AND name IS NOT NULL"
                        " AND (flags & 1) = 0",
     [SQL_BATCH_DUE] = "SELECT id, deadline FROM batch WHERE deadline > 0 AND finished = 0"
-                      " AND deadline > ?1 ORDER BY deadline LIMIT 1",
+                      " AND (flags & 4) = 0 AND deadline > ?1 ORDER BY deadline LIMIT 1",
     [SQL_BATCH_NEXT] = "SELECT id FROM batch WHERE id > ?1 ORDER BY id LIMIT 1",
     [SQL_BATCH_DEL] = "DELETE FROM batch WHERE id = ?1",
     [SQL_SPAN_LAST] = "SELECT first, last FROM span WHERE batch = ?1 ORDER BY first DESC"
@@ -125,6 +121,11 @@ static const char *const texts[SQL_N] = {
     [SQL_QUEUE_PUT] = "UPDATE queue SET pruned = ?2, " SET_COUNTS(1) " WHERE id = ?1",
     [SQL_QUEUE_CONF] = "UPDATE queue SET paused = ?2, parallel = ?3, rate = ?4, burst = "
                        "?5 WHERE id = ?1",
+
+    [SQL_QUEUE_FILE_GET] = "SELECT paused, parallel, rate, burst FROM queue_file"
+                           " WHERE id = ?1",
+    [SQL_QUEUE_FILE_PUT] =
+        "INSERT OR REPLACE INTO queue_file VALUES (?1, ?2, ?3, ?4, ?5)",
 
     [SQL_DEP_PUT] = "INSERT OR REPLACE INTO dep VALUES (?1, ?2, ?3)",
     [SQL_DEP_OF] = "SELECT job, mode FROM dep WHERE node = ?1 ORDER BY job LIMIT 1",
@@ -183,8 +184,7 @@ static const char *const texts[SQL_N] = {
                       " AND next_at <= ?1 ORDER BY next_at LIMIT ?2",
 };
 
-_Static_assert(STORE_QUEUED == 4 && STORE_RUNNING == 5 && STORE_SUCCEEDED == 6,
-               "the texts above name states");
+_Static_assert(STORE_RUNNING == 5 && STORE_SUCCEEDED == 6, "the texts above name states");
 
 int
 store_errno_of(int rc)

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,23 +222,13 @@ open_db(struct store *st, const struct store_opts *o, int64_t now_ms)
     return r < 0 ? r : store_commit(st);
 }
 
-/* Counting its memory would cost SQLite a lock of all threads around each allocation. Comes
- * too late if SQLite has been used before, without harm. */
-static void
-tune_sqlite(void)
-{
-    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-}
-
 int
 store_open(const struct store_opts *o, int64_t now_ms, struct store **ret, char *err,
            size_t err_size)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct store *st = calloc(1, sizeof(*st));
     int r;
 
-    (void)pthread_once(&once, tune_sqlite);
     if (st != NULL)
         st->path = strdup(o->path);
     if (st == NULL || st->path == NULL) {
@@ -251,6 +240,7 @@ store_open(const struct store_opts *o, int64_t now_ms, struct store **ret, char 
     st->lock_fd = -1;
     st->wal_pages = o->wal_pages > 0 ? o->wal_pages : 4096;
     st->wal_next = st->wal_pages;
+    store_set_limits(st, o->history, o->crashes);
     r = o->no_lock ? 0 : store_lock(o->path, &st->lock_fd, err, err_size);
     if (r < 0) {
         store_close(st);
@@ -265,6 +255,13 @@ store_open(const struct store_opts *o, int64_t now_ms, struct store **ret, char 
     }
     *ret = st;
     return 0;
+}
+
+void
+store_set_limits(struct store *st, int64_t history, int64_t crashes)
+{
+    st->history = history > 0 ? history : STORE_ATTEMPTS_KEPT;
+    st->crashes = crashes > 0 ? crashes : STORE_CRASHES_MAX;
 }
 
 void
@@ -508,12 +505,6 @@ bool
 store_failed(const struct store *st)
 {
     return st->failed;
-}
-
-int64_t
-store_now(const struct store *st)
-{
-    return st->now;
 }
 
 bool

@@ -50,8 +50,8 @@ struct store;
 enum {
     STORE_KIND_MAX = 31,
     STORE_MESSAGE_MAX = 10000, /* jobs one submission may bring */
-    STORE_CRASHES_MAX = 3,     /* running in as many crashes: dead */
-    STORE_ATTEMPTS_KEPT = 20,  /* of each job's attempt history */
+    STORE_CRASHES_MAX = 3,     /* running in as many crashes: dead, unless set */
+    STORE_ATTEMPTS_KEPT = 20,  /* of each job's attempt history, unless set */
     STORE_SPEC_INLINE = 512,   /* bytes of a spec that stand in the job's row */
 };
 
@@ -71,6 +71,8 @@ struct store_opts {
     const char *vfs;   /* SQLite VFS; NULL: the system's */
     int64_t cache_kib; /* page cache of the writer; 0: 16 MiB */
     int64_t wal_pages; /* checkpoint when the WAL is longer; 0: 4096 (16 MiB) */
+    int64_t history;   /* attempts kept of a job; 0: STORE_ATTEMPTS_KEPT */
+    int64_t crashes;   /* running in as many: dead; 0: STORE_CRASHES_MAX */
     bool no_lock;      /* for tests that model the disk: no lock file */
 };
 
@@ -98,7 +100,6 @@ enum store_sync {
 /* now_ms is the time of everything in this transaction. */
 int store_begin(struct store *st, int64_t now_ms, enum store_sync sync);
 int store_commit(struct store *st);
-int64_t store_now(const struct store *st); /* of the open one */
 void store_rollback(struct store *st);
 
 /* The events of the last commit, to be told to those who listen: their number. Good until
@@ -122,6 +123,9 @@ bool store_failed(const struct store *st);
 
 /* True while the open transaction has met an error that only a rollback mends. */
 bool store_broken(const struct store *st);
+
+/* The same two as in store_opts, for what comes from now on. */
+void store_set_limits(struct store *st, int64_t history, int64_t crashes);
 
 uint64_t store_epoch(const struct store *st);
 const char *store_path(const struct store *st);

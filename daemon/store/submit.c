@@ -6,6 +6,7 @@
 
 #include "daemon/store/depend.h"
 #include "daemon/store/inner.h"
+#include "daemon/store/resolve.h"
 
 /*
  * Order of things in store_submit(): first all that may be refused, then all writing, so
@@ -22,6 +23,8 @@ struct run {
 
 struct submission {
     struct store *st;
+    const struct store_submit *sub;
+    struct store_resolved resolved;
     int64_t batch;
     struct run runs[RUNS_N];
     int n_runs;
@@ -329,9 +332,8 @@ key_put(struct store *st, const char *key, int64_t id)
     return store_run(st, q);
 }
 
-/* 1 and the id of the job that has this key, or 0. */
-static int
-key_get(struct store *st, const char *key, int64_t *ret)
+int
+store_key_get(struct store *st, const char *key, int64_t *ret)
 {
     sqlite3_stmt *q = store_stmt(st, SQL_IDEM_GET);
     int r;
@@ -381,24 +383,38 @@ row_put(struct submission *s, const struct store_new_job *j, int64_t id,
     return store_run(st, q);
 }
 
+/* What job i waits for, and in j what of its spec that changes. */
+static int
+deps_put(struct submission *s, size_t i, int64_t id, struct store_new_job *j,
+         enum store_state *state)
+{
+    const struct store_dep *deps = store_resolved_deps(&s->resolved, s->sub, i);
+    int r = 0;
+
+    if (deps != j->deps && s->sub->settle != NULL)
+        r = s->sub->settle(s->sub, i, deps, j->n_deps, j);
+    return r < 0 ? r : store_deps_put(s->st, s->batch, id, deps, j->n_deps, state);
+}
+
 /* One job: 1 = inserted, 0 = its key is known. *ret is the id either way. */
 static int
-job_put(struct submission *s, const struct store_new_job *j, int64_t *ret)
+job_put(struct submission *s, size_t i, int64_t *ret)
 {
     struct store *st = s->st;
+    struct store_new_job job = s->sub->jobs[i], *j = &job;
     int64_t run_at = j->run_at > st->now ? j->run_at : st->now;
     enum store_state state = run_at > st->now ? STORE_SCHEDULED : STORE_QUEUED;
     int64_t id;
     int r = 0;
 
     if (j->key != NULL) {
-        r = key_get(st, j->key, ret);
+        r = store_key_get(st, j->key, ret);
         if (r != 0)
             return r < 0 ? r : 0;
     }
     id = *ret = st->ids.job;
     if (j->n_deps > 0)
-        r = store_deps_put(st, s->batch, id, j->deps, j->n_deps, &state);
+        r = deps_put(s, i, id, j, &state);
     if (r == 0)
         r = row_put(s, j, id, state, run_at);
     if (r == 0 && (state == STORE_QUEUED || state == STORE_SCHEDULED))
@@ -409,6 +425,8 @@ job_put(struct submission *s, const struct store_new_job *j, int64_t *ret)
         r = labels_put(st, NODE_JOB(id), j->labels, j->n_labels);
     if (r == 0)
         r = count_job(s, j->lane, state, id);
+    if (r == 0 && state == STORE_CANCELLED) /* one before it may wait for it */
+        r = store_node_ended(st, NODE_JOB(id), false);
     if (r < 0)
         return r;
     st->ids.job++;
@@ -424,7 +442,7 @@ jobs_put(struct submission *s, const struct store_submit *sub, int64_t *ids,
     for (size_t i = 0; i < sub->n_jobs; i++) {
         int64_t id;
 
-        r = job_put(s, &sub->jobs[i], &id);
+        r = job_put(s, i, &id);
         if (r < 0)
             return r;
         if (r == 0)
@@ -449,7 +467,8 @@ jobs_put(struct submission *s, const struct store_submit *sub, int64_t *ids,
 
 /* All that may refuse a submission. Finds the batch to join; 0 in *ret: make one. */
 static int
-submit_check(struct store *st, const struct store_submit *sub, int64_t *ret)
+submit_check(struct store *st, const struct store_submit *sub,
+             struct store_resolved *resolved, int64_t *ret)
 {
     struct batch_row *b;
     int r;
@@ -491,19 +510,19 @@ submit_check(struct store *st, const struct store_submit *sub, int64_t *ret)
         if (b->flags & BATCH_CLOSED)
             return store_refuse(st, -ESHUTDOWN, "batch %lld is closed", (long long)*ret);
     }
-    for (size_t i = 0; i < sub->n_jobs; i++) {
-        r = store_deps_check(st, *ret, sub->jobs[i].deps, sub->jobs[i].n_deps);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    r = store_resolve(st, sub, resolved);
+    for (size_t i = 0; r == 0 && i < sub->n_jobs; i++)
+        if (sub->jobs[i].n_deps > 0 && (resolved->deps == NULL || resolved->fresh[i]))
+            r = store_deps_check(st, *ret, store_resolved_deps(resolved, sub, i),
+                                 sub->jobs[i].n_deps);
+    return r;
 }
 
 int
 store_submit(struct store *st, const struct store_submit *sub, int64_t *ids,
              struct store_submitted *ret)
 {
-    struct submission s = {.st = st};
+    struct submission s = {.st = st, .sub = sub};
     struct store_submitted done = {.batch = 0};
     int64_t *own = NULL;
     int r;
@@ -513,13 +532,15 @@ store_submit(struct store *st, const struct store_submit *sub, int64_t *ids,
         if (r != 0)
             return r < 0 ? r : 0;
     }
-    r = submit_check(st, sub, &s.batch);
-    if (r < 0)
-        return r;
-    if (ids == NULL && sub->request != NULL) {
+    r = submit_check(st, sub, &s.resolved, &s.batch);
+    if (r == 0 && ids == NULL && sub->request != NULL) {
         ids = own = malloc((sub->n_jobs + 1) * sizeof(*own));
         if (own == NULL)
-            return store_refuse(st, -ENOMEM, "out of memory");
+            r = store_refuse(st, -ENOMEM, "out of memory");
+    }
+    if (r < 0) {
+        store_resolved_fini(&s.resolved);
+        return r;
     }
     if (s.batch == 0)
         r = batch_new(st, sub->fresh, &s.batch);
@@ -531,6 +552,7 @@ store_submit(struct store *st, const struct store_submit *sub, int64_t *ids,
     if (r == 0 && sub->request != NULL)
         r = reply_put(st, sub, ids, &done);
     free(own);
+    store_resolved_fini(&s.resolved);
     if (r < 0) {
         st->broken = true;
         return r;

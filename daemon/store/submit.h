@@ -20,6 +20,8 @@ struct store_dep {
     int64_t id;
     bool on_job; /* a job's id, else a batch's */
     enum store_dep_mode mode;
+    bool sibling;    /* id is a place in the same message, counted from 0 */
+    const char *key; /* not NULL: the job with this key, of the message or before it */
 };
 
 struct store_label {
@@ -58,6 +60,12 @@ struct store_submit {
     bool close;                          /* no more jobs will come */
     const struct store_new_job *jobs;
     size_t n_jobs; /* 0 … STORE_MESSAGE_MAX */
+
+    /* Called for each new job that waits for others by key or place, before it is written,
+     * with what it waits for as ids: may put another spec in j, which must live as long as
+     * this call. NULL: specs stay as they are. 0 or -errno. */
+    int (*settle)(const struct store_submit *sub, size_t i, const struct store_dep *deps,
+                  size_t n_deps, struct store_new_job *j);
 };
 
 struct store_submitted {
@@ -69,7 +77,7 @@ struct store_submitted {
 };
 
 /* Carry out a submission. ids: room for n_jobs ids, in order, or NULL. Refusals:
- *   -EINVAL    too many jobs, a bad lane
+ *   -EINVAL    too many jobs, a bad lane, no such place
  *   -ENOENT    no such batch or dependency
  *   -ESHUTDOWN the batch is closed
  *   -ECANCELED the batch has been cancelled
@@ -82,6 +90,9 @@ int store_batch_close(struct store *st, int64_t batch);
 
 /* The open batch of that name: 1 and *ret, or 0. */
 int store_batch_find(struct store *st, const char *name, int64_t *ret);
+
+/* The job that has this key: 1 and *ret, or 0. */
+int store_key_get(struct store *st, const char *key, int64_t *ret);
 
 /* Requests other than submissions. get: 1 and the reply (malloc'd, the caller frees), or
  * 0 = new. put in the transaction that carries the request out. */

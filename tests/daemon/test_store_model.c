@@ -53,7 +53,8 @@ op_submit(struct fixture *f, struct model *m)
     if (m->n_jobs + 30 >= JOBS_MAX)
         return;
     if (m->n_jobs > 0 && rnd(4) == 0)
-        dep = (struct store_dep){1 + rnd((unsigned)m->n_jobs), true, dep.mode};
+        dep = (struct store_dep){
+            .id = 1 + rnd((unsigned)m->n_jobs), .on_job = true, .mode = dep.mode};
     for (size_t i = 0; i < sub.n_jobs; i++) {
         jobs[i] = (struct store_new_job){.lane = STORE_LANE(0, rnd(2), 0),
                                          .prio = (int32_t)rnd(3),
@@ -129,45 +130,6 @@ op_finish(struct fixture *f, struct model *m)
     }
 }
 
-/* What runs among some neighbours ends at once. */
-static void
-op_finish_all(struct fixture *f, struct model *m)
-{
-    enum { NEAR = 40 };
-    struct store_finish fin[NEAR];
-    const struct store_finish *v[NEAR];
-    int64_t id = 1 + rnd((unsigned)m->n_jobs + 1);
-    size_t n = 0;
-
-    for (int64_t end = id + NEAR; id < end && id <= m->n_jobs; id++) {
-        const struct model_job *j = &m->job[id];
-
-        if (j->state != STORE_RUNNING || rnd(8) == 0)
-            continue;
-        fin[n] = (struct store_finish){.id = id,
-                                       .attempt = j->attempt,
-                                       .lane = j->lane,
-                                       .batch = j->batch,
-                                       .outcome = rnd(10) > 0 ? STORE_END_SUCCEEDED
-                                                              : STORE_END_FAILED,
-                                       .result = rnd(10) > 0 ? "r" : NULL,
-                                       .result_len = 1};
-        v[n] = &fin[n];
-        n++;
-    }
-    for (size_t i = 1; i < n; i++) {
-        size_t k = rnd((unsigned)i + 1);
-        const struct store_finish *t = v[i];
-
-        v[i] = v[k];
-        v[k] = t;
-    }
-    ok(f, store_finish_all(f->st, v, n));
-    for (size_t i = 0; i < n; i++)
-        m->job[v[i]->id].state =
-            v[i]->outcome == STORE_END_SUCCEEDED ? STORE_SUCCEEDED : STORE_FAILED;
-}
-
 static void
 op_other(struct fixture *f, struct model *m)
 {
@@ -180,7 +142,7 @@ op_other(struct fixture *f, struct model *m)
 
     switch (rnd(7)) {
     case 0:
-        r = store_cancel_job(f->st, id, &s);
+        r = store_cancel_job(f->st, id, NULL, &s);
         assert_true(r == 0 ||
                     (r == -ENOENT && (j->pruned || store_state_final(j->state) ||
                                       m->n_jobs == 0 || j->state != STORE_RUNNING)));
@@ -189,12 +151,12 @@ op_other(struct fixture *f, struct model *m)
         break;
     case 1:
         if (rnd(10) == 0 && m->n_jobs > 0) {
-            r = store_cancel_batch(f->st, j->batch);
+            r = store_cancel_batch(f->st, j->batch, STORE_STOP_CLIENT);
             assert_true(r == 0 || r == -ENOENT);
         }
         break;
     case 2:
-        r = store_retry_job(f->st, id);
+        r = store_retry_job(f->st, id, NULL, 0);
         assert_true(r == 0 || r == -EBUSY || r == -ENOENT);
         if (r == 0)
             j->state = STORE_QUEUED;
@@ -240,10 +202,7 @@ one_transaction(struct fixture *f, struct model *m)
             op_claim(f, m);
             break;
         case 2:
-            if (rnd(2) == 0)
-                op_finish(f, m);
-            else
-                op_finish_all(f, m);
+            op_finish(f, m);
             break;
         default:
             op_other(f, m);

@@ -68,7 +68,7 @@ a_job_running_in_three_crashes_is_dead_and_suspects_have_a_lane(void **state)
         assert_int_equal(finish(f, &v, STORE_END_SUCCEEDED), 0);
     }
     begin(f);
-    ok(f, store_retry_job(f->st, poison.id));
+    ok(f, store_retry_job(f->st, poison.id, NULL, 0));
     commit(f);
     assert_int_equal(claim_one(f, LANE).crashes, 0);
     verify(f);
@@ -84,7 +84,7 @@ a_running_job_that_was_to_be_cancelled_is_cancelled_by_the_crash(void **state)
     submit(f, 0, 1, NULL);
     c = claim_one(f, LANE);
     begin(f);
-    ok(f, store_cancel_job(f->st, c.id, &s));
+    ok(f, store_cancel_job(f->st, c.id, NULL, &s));
     commit(f);
     fixture_crash(f);
     assert_int_equal(store_recovered(f->st).cancelled, 1);
