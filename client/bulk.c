@@ -5,6 +5,8 @@
 
 #include "client/cli.h"
 
+enum { SHOWN = 20 };
+
 /* The jobs named as arguments and what the options select; all must hold. */
 static bool
 selection(struct cli *cli, PbSelector **ret)
@@ -15,7 +17,7 @@ selection(struct cli *cli, PbSelector **ret)
         return false;
     if (s == NULL && cli->argc == 0) {
         (void)out_fail(EXIT_USAGE, "which jobs? Name them, or select: --batch, --state, "
-                                   "--kind, --label, --name, --queue");
+                                   "--kind, --label, --name, --queue, --finished-before");
         return false;
     }
     if (s == NULL)
@@ -28,8 +30,20 @@ selection(struct cli *cli, PbSelector **ret)
     return true;
 }
 
-static int
-report(struct cli *cli, PbRequest *req, const char *verb)
+/* Some of the jobs, on one line. */
+static void
+print_first(const PbBulkReply *r)
+{
+    size_t n = r->n_jobs < SHOWN ? r->n_jobs : SHOWN;
+
+    for (size_t i = 0; i < n; i++)
+        out_printf("%s%" PRIu64, i > 0 ? " " : "", r->jobs[i]);
+    if (n > 0)
+        out_printf("%s\n", r->matched > n ? " ..." : "");
+}
+
+int
+bulk_report(struct cli *cli, PbRequest *req, const char *verb)
 {
     struct goctl_reply *reply;
     const PbBulkReply *r;
@@ -47,8 +61,8 @@ report(struct cli *cli, PbRequest *req, const char *verb)
         else
             out_printf("%" PRIu64 " of %" PRIu64 " jobs %s\n", r->changed, r->matched,
                        verb);
-        for (size_t i = 0; cli->a.dry_run && i < r->n_jobs; i++)
-            out_printf("%" PRIu64 "%s", r->jobs[i], i + 1 == r->n_jobs ? "\n" : " ");
+        if (cli->a.dry_run)
+            print_first(r);
     }
     goctl_reply_free(reply);
     return 0;
@@ -66,7 +80,7 @@ run_cancel(struct cli *cli)
     c.reason = cli->a.reason;
     req.call_case = PB_REQUEST__CALL_CANCEL;
     req.cancel = &c;
-    return report(cli, &req, "cancelled");
+    return bulk_report(cli, &req, "cancelled");
 }
 
 static int
@@ -80,7 +94,7 @@ run_retry(struct cli *cli)
     PB_SET(&c, dry_run, cli->a.dry_run);
     req.call_case = PB_REQUEST__CALL_RETRY;
     req.retry = &c;
-    return report(cli, &req, "queued again");
+    return bulk_report(cli, &req, "queued again");
 }
 
 static int
@@ -94,19 +108,23 @@ run_purge(struct cli *cli)
     PB_SET(&c, dry_run, cli->a.dry_run);
     req.call_case = PB_REQUEST__CALL_PURGE;
     req.purge = &c;
-    return report(cli, &req, "deleted");
+    return bulk_report(cli, &req, "deleted");
 }
 
-#define BULK_OPTIONS "batch state kind label name queue dry-run "
+#define BULK_OPTIONS "batch state kind label name queue finished-before dry-run "
 
 const struct command bulk_commands[] = {
     {"cancel", "JOB... | --batch B", "Cancel jobs, queued or running",
      BULK_OPTIONS "reason", "Several conditions must all hold.", "cancel --batch 7", 0,
      ARGS_ANY, false, run_cancel},
-    {"retry", "JOB... | --state dead", "Queue finished jobs again", BULK_OPTIONS, NULL,
+    {"retry", "JOB... | --state dead", "Queue finished jobs again", BULK_OPTIONS,
+     "Those that failed, were cancelled or are dead. A job that has needs waits for them "
+     "again,\nas far as they have not ended; while they ended badly it is left alone.",
+
      "retry --batch 7 --state failed,dead", 0, ARGS_ANY, false, run_retry},
     {"purge", "JOB... | --state S", "Delete finished jobs and their results",
-     BULK_OPTIONS, NULL, "purge --state succeeded --label run=old --dry-run", 0, ARGS_ANY,
-     false, run_purge},
+     BULK_OPTIONS, "Jobs that others still wait for stay.",
+     "purge --state succeeded --label run=old --finished-before 7d --dry-run", 0,
+     ARGS_ANY, false, run_purge},
     {0},
 };

@@ -74,8 +74,8 @@ cli_call(struct cli *cli, PbRequest *req, PbResponse__ReplyCase what, int *ret_c
     return reply;
 }
 
-bool
-cli_count(const char *s, uint64_t *ret)
+static bool
+number(const char *s, uint64_t *ret)
 {
     char *end;
 
@@ -89,7 +89,7 @@ cli_count(const char *s, uint64_t *ret)
 bool
 cli_id(const char *s, uint64_t *ret)
 {
-    if (cli_count(s, ret) && *ret != 0)
+    if (number(s, ret) && *ret != 0)
         return true;
     (void)out_fail(EXIT_USAGE, "\"%s\" is not the number of a job", s);
     return false;
@@ -100,7 +100,7 @@ cli_batch(const char *s, uint64_t *ret_id, const char **ret_name)
 {
     *ret_id = 0;
     *ret_name = NULL;
-    if (!cli_count(s, ret_id) || *ret_id == 0) {
+    if (!number(s, ret_id) || *ret_id == 0) {
         *ret_id = 0;
         *ret_name = s;
     }
@@ -131,10 +131,9 @@ cli_pairs(struct cli *cli, bool select, struct cli_pair **ret, size_t *ret_n)
     return true;
 }
 
-/* The values of a repeated option, "a,b" taken apart. */
-static bool
-enums(struct cli *cli, const struct texts *t, const ProtobufCEnumDescriptor *e,
-      const char *option, int **ret, size_t *ret_n)
+bool
+cli_enums(struct cli *cli, const struct texts *t, const ProtobufCEnumDescriptor *e,
+          const char *option, int **ret, size_t *ret_n)
 {
     struct proto_err err = {0};
     size_t n = 0, cap = 0;
@@ -167,10 +166,10 @@ cli_selector(struct cli *cli, PbSelector **ret)
     int *states, *kinds;
 
     *ret = NULL;
-    if (!enums(cli, &a->states, &pb_job__state__descriptor, "--state", &states,
-               &s->n_states) ||
-        !enums(cli, &a->kinds, &pb_job__kind__descriptor, "--kind", &kinds,
-               &s->n_kinds) ||
+    if (!cli_enums(cli, &a->states, &pb_job__state__descriptor, "--state", &states,
+                   &s->n_states) ||
+        !cli_enums(cli, &a->kinds, &pb_job__kind__descriptor, "--kind", &kinds,
+                   &s->n_kinds) ||
         !cli_pairs(cli, true, &pairs, &s->n_labels))
         return false;
     s->states = (PbJob__State *)states;
@@ -193,8 +192,10 @@ cli_selector(struct cli *cli, PbSelector **ret)
     }
     s->name = a->name;
     s->queue = a->queue;
+    if (opt_given(a, "finished-before"))
+        s->finished_before = cli_timestamp(cli, a->before_ns);
     if (s->n_states + s->n_kinds + s->n_labels > 0 || a->batch != NULL ||
-        a->name != NULL || a->queue != NULL)
+        a->name != NULL || a->queue != NULL || s->finished_before != NULL)
         *ret = s;
     return true;
 }

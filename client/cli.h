@@ -23,6 +23,8 @@ struct cli {
     size_t argc;
     struct goctl *conn;       /* open, unless the command is offline */
     struct proto_arena arena; /* for what lives until the command ends */
+    PbNeeds *needs;           /* of --needs, once needs_read */
+    bool needs_read;
 };
 
 struct command {
@@ -41,6 +43,7 @@ enum { ARGS_ANY = 1 << 20 };
 
 /* Ended by a command without a name. */
 extern const struct command submit_commands[];
+extern const struct command wait_commands[];
 extern const struct command job_commands[];
 extern const struct command bulk_commands[];
 extern const struct command batch_commands[];
@@ -54,6 +57,10 @@ extern const char *const command_titles[];
 /* What the first one or two words name; NULL: none. */
 const struct command *command_find(char **words, size_t n, size_t *ret_used);
 void command_help(const struct command *cmd);
+/* Prints what a bulk call did: "3 of 5 jobs cancelled". Returns the exit code. */
+int bulk_report(struct cli *cli, PbRequest *req, const char *verb);
+/* Whether all options given are the command's; false after a complaint. */
+bool command_takes(const struct command *cmd, const struct args *a);
 
 /* A message in the command's arena; never NULL, as it ends the process out of memory. */
 void *cli_new(struct cli *cli, const ProtobufCMessageDescriptor *d);
@@ -69,14 +76,16 @@ struct goctl_reply *cli_call(struct cli *cli, PbRequest *req, PbResponse__ReplyC
 
 /* A job's number; false after a complaint. */
 bool cli_id(const char *s, uint64_t *ret);
-/* A number from 0. Says nothing. */
-bool cli_count(const char *s, uint64_t *ret);
 /* A batch's number, or else its name. */
 void cli_batch(const char *s, uint64_t *ret_id, const char **ret_name);
 
-/* What --batch, --state, --kind, --label, --name and --queue select; *ret NULL: nothing was
- * said. False after a complaint. */
+/* What --batch, --state, --kind, --label, --name, --queue and --finished-before select;
+ * *ret NULL: nothing was said. False after a complaint. */
 bool cli_selector(struct cli *cli, PbSelector **ret);
+
+/* The values of a repeated option, "a,b" taken apart, of an enum. False after a complaint. */
+bool cli_enums(struct cli *cli, const struct texts *t, const ProtobufCEnumDescriptor *e,
+               const char *option, int **ret, size_t *ret_n);
 
 /* "K=V" options as labels, of an entry type with key and value. False after a complaint. */
 struct cli_pair {

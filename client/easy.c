@@ -92,6 +92,10 @@ goctl_wait_next(struct goctl *c, struct goctl_wait *w, int64_t timeout_ns,
     if (wr->has_next)
         w->after = wr->next;
     w->done = PB_GET(wr, done, false);
+    if (w->batch_name != NULL && wr->batch != NULL) {
+        w->batch = wr->batch->id; /* another may have the name by the next call */
+        w->batch_name = NULL;
+    }
     *ret = reply;
     return 0;
 }

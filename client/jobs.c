@@ -428,7 +428,7 @@ run_watch(struct cli *cli)
     return out_error(&err);
 }
 
-#define SELECT_OPTIONS "batch state kind label name queue "
+#define SELECT_OPTIONS "batch state kind label name queue finished-before "
 
 const struct command job_commands[] = {
     {"ls", "", "List jobs, the newest first", SELECT_OPTIONS "limit oldest", NULL,

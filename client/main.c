@@ -15,18 +15,13 @@
 #define COMMON_OPTIONS "url token token-file tls-ca tls-cert tls-name json help"
 
 const struct command *const command_groups[] = {
-    submit_commands,   job_commands,    bulk_commands, batch_commands, queue_commands,
-    schedule_commands, daemon_commands, help_commands, NULL,
+    submit_commands, wait_commands,     job_commands,    bulk_commands, batch_commands,
+    queue_commands,  schedule_commands, daemon_commands, help_commands, NULL,
 };
 const char *const command_titles[] = {
-    "Submitting and waiting",
-    "Looking at jobs",
-    "Changing many jobs",
-    "Batches",
-    "Queues",
-    "Schedules",
-    "The daemon",
-    "Help",
+    "Submitting",         "Waiting",    "Looking at jobs",
+    "Changing many jobs", "Batches",    "Queues",
+    "Schedules",          "The daemon", "Help",
 };
 
 static const struct command *
@@ -90,9 +85,8 @@ unknown_command(char **words, size_t n)
     return out_fail(EXIT_USAGE, "unknown command \"%s\"; see goctl help", near.word);
 }
 
-/* Every option that was given must be one of the command's. */
-static bool
-check_options(const struct command *cmd, const struct args *a)
+bool
+command_takes(const struct command *cmd, const struct args *a)
 {
     for (size_t i = 0; i < opt_count; i++) {
         const char *name = opt_table[i].name;
@@ -212,8 +206,8 @@ run(struct cli *cli, const struct command *cmd)
 static void
 free_args(struct args *a)
 {
-    struct texts *lists[] = {&a->labels, &a->headers, &a->files,
-                             &a->params, &a->states,  &a->kinds};
+    struct texts *lists[] = {&a->labels, &a->headers, &a->files, &a->params,
+                             &a->states, &a->kinds,   &a->needs};
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         free(lists[i]->v);
@@ -241,7 +235,7 @@ dispatch(struct cli *cli)
     }
     cli->argv = cli->a.pos + used;
     cli->argc = cli->a.n_pos - used;
-    if (!check_options(cmd, &cli->a) || !check_count(cmd, cli->argc, cli->argv))
+    if (!command_takes(cmd, &cli->a) || !check_count(cmd, cli->argc, cli->argv))
         return EXIT_USAGE;
     return run(cli, cmd);
 }

@@ -47,6 +47,11 @@ const struct opt opt_table[] = {
     {"name", 0, OPT_TEXT, AT(name), "S", "a name to find it by"},
     {"queue", 'q', OPT_TEXT, AT(queue), "Q", "the queue; default \"default\""},
     {"label", 'l', OPT_TEXTS, AT(labels), "K=V", "a label; to select, K alone: has it"},
+    {"needs", 0, OPT_TEXTS, AT(needs), "WHAT",
+     "start after JOB, batch:BATCH or key:K; may be repeated"},
+    {"then-on", 0, OPT_TEXT, AT(then_on), "ON",
+     "success (else be cancelled; the default) or finish"},
+    {"close", 0, OPT_FLAG, AT(close), NULL, "close the batch first"},
 
     {"method", 'X', OPT_TEXT, AT(method), "M", "default GET, or POST with --data"},
     {"header", 'H', OPT_TEXTS, AT(headers), "'N: V'", "a request header"},
@@ -67,20 +72,22 @@ const struct opt opt_table[] = {
     {"format", 0, OPT_TEXT, AT(format), "F", "text, int64, float64 or csv"},
     {"column", 'c', OPT_TEXT, AT(column), "C", "of CSV: name, or number from 1"},
     {"delimiter", 0, OPT_TEXT, AT(delimiter), "C", "of CSV; default ,"},
+    {"results", 0, OPT_TEXT, AT(results), "PATH",
+     "sum this number of each awaited job's result"},
     {"parts", 0, OPT_COUNT, AT(parts), "N", "goroutines that share the work"},
     {"db", 0, OPT_TEXT, AT(db), "NAME", "a database of the configuration"},
     {"param", 0, OPT_TEXTS, AT(params), "V", "the next ? or $n; JSON, else text"},
     {"max-rows", 0, OPT_COUNT, AT(max_rows), "N", "rows returned at most"},
-    {"every", 'e', OPT_DURATION, AT(every_ns), "D",
-     "run again and again; of a timer: its --tick"},
-    {"tick", 0, OPT_DURATION, AT(tick_ns), "D", "between two ticks of a timer"},
+    {"every", 'e', OPT_DURATION, AT(every_ns), "D", "between two ticks, or two runs"},
     {"first", 0, OPT_DURATION, AT(first_ns), "D",
-     "before the first tick; default --tick"},
+     "before the first tick; default --every"},
     {"count", 0, OPT_COUNT, AT(count), "N", "how many; default 1"},
 
     {"state", 's', OPT_TEXTS, AT(states), "S",
      "queued, running, succeeded, failed, dead, ..."},
     {"kind", 0, OPT_TEXTS, AT(kinds), "K", "fetch, read, sum, sql or timer"},
+    {"finished-before", 0, OPT_PAST, AT(before_ns), "T",
+     "finished before a time, or so long ago: 7d"},
     {"limit", 0, OPT_COUNT, AT(limit), "N", "at most so many; 0: all"},
     {"oldest", 0, OPT_FLAG, AT(oldest), NULL, "oldest first"},
     {"all", 'a', OPT_FLAG, AT(all), NULL, "finished ones, too"},
@@ -208,6 +215,20 @@ add_text(struct texts *t, char *s)
 }
 
 static int
+parse_past(const char *s, int64_t *ret)
+{
+    struct timespec now;
+
+    if (opt_parse_time(s, ret) == 0)
+        return 0;
+    if (units_parse_duration(s, strlen(s), ret) < 0 || *ret < 0)
+        return -EINVAL;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    *ret = now.tv_sec * INT64_C(1000000000) + now.tv_nsec - *ret;
+    return 0;
+}
+
+static int
 set_value(const struct opt *o, char *s, struct args *a)
 {
     void *at = (char *)a + o->at;
@@ -234,6 +255,8 @@ set_value(const struct opt *o, char *s, struct args *a)
         return units_parse_duration(s, n, at) < 0 || *(int64_t *)at < 0 ? -EINVAL : 0;
     case OPT_TIME:
         return opt_parse_time(s, at);
+    case OPT_PAST:
+        return parse_past(s, at);
     }
     return -EINVAL;
 }
@@ -254,6 +277,8 @@ form_of(enum opt_type type)
         return "a duration such as 250ms, 30s or 1h30m";
     case OPT_TIME:
         return "a time such as 2026-12-01T08:00:00Z or '2026-12-01 08:00'";
+    case OPT_PAST:
+        return "a time, or how long ago: 30m, 7d";
     case OPT_FLAG:
     case OPT_TEXT:
     case OPT_TEXTS:

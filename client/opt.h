@@ -25,7 +25,7 @@ struct args {
     bool json, help;
 
     /* Of a batch. */
-    bool wait, fail_fast, dry_run;
+    bool wait, fail_fast, dry_run, close;
     int64_t deadline_ns;
     int64_t max_parallel;
     char *batch, *from;
@@ -34,7 +34,8 @@ struct args {
     int64_t timeout_ns, at_ns, after_ns, backoff_ns;
     int64_t priority, retries;
     char *key, *name, *queue;
-    struct texts labels;
+    struct texts labels, needs;
+    char *then_on;
 
     /* By kind. */
     char *method, *data, *http;
@@ -44,16 +45,16 @@ struct args {
     bool content, no_glob;
     uint64_t offset, length;
     struct texts files;
-    char *format, *column, *delimiter;
+    char *format, *column, *delimiter, *results;
     int64_t parts;
     char *db;
     struct texts params;
     int64_t max_rows;
-    int64_t every_ns, tick_ns, first_ns, count;
+    int64_t every_ns, first_ns, count;
 
     /* Choosing and showing. */
     struct texts states, kinds;
-    int64_t limit;
+    int64_t limit, before_ns;
     bool oldest, all;
     char *output, *reason;
 
@@ -79,6 +80,7 @@ enum opt_type {
     OPT_SIZE,
     OPT_DURATION,
     OPT_TIME,
+    OPT_PAST, /* a time, or how long ago */
 };
 
 struct opt {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/needs.h"
 #include "proto/json.h"
 #include "proto/utf8.h"
 #include "proto/wire.h"
@@ -103,27 +104,11 @@ spec_defaults(struct cli *cli, struct proto_arena *arena, PbJobSpec *spec)
         spec->key = a->key;
     if (spec->queue == NULL)
         spec->queue = a->queue;
-    if (spec->at == NULL && spec->after == NULL &&
-        (!duration_default(arena, a->after_ns, &spec->after) ||
-         !time_default(arena, a->at_ns, &spec->at)))
-        return false;
     return duration_default(arena, a->timeout_ns, &spec->timeout) &&
-           backoff_default(cli, arena, spec) && labels_default(cli, arena, spec);
-}
-
-PbBatchSpec *
-spec_batch(struct cli *cli)
-{
-    const struct args *a = &cli->a;
-    PbBatchSpec *b = cli_new(cli, &pb_batch_spec__descriptor);
-
-    if (a->deadline_ns > 0)
-        b->timeout = cli_duration(cli, a->deadline_ns);
-    if (a->fail_fast)
-        PB_SET(b, fail_fast, true);
-    if (opt_given(a, "max-parallel"))
-        PB_SET(b, max_parallel, (uint32_t)a->max_parallel);
-    return b;
+           duration_default(arena, a->after_ns, &spec->after) &&
+           time_default(arena, a->at_ns, &spec->at) &&
+           backoff_default(cli, arena, spec) && labels_default(cli, arena, spec) &&
+           needs_default(cli, arena, spec);
 }
 
 /* --- by kind ---------------------------------------------------------------------------- */
@@ -362,10 +347,16 @@ spec_sum(struct cli *cli, struct spec_list *ret)
     PbSumSpec like = PB_SUM_SPEC__INIT;
     int format = 0;
 
-    if ((cli->argc > 0) == (a->files.n > 0)) {
-        (void)out_fail(EXIT_USAGE, "submit sum takes numbers, or --file FILE");
+    if (a->results != NULL && (a->files.n > 0 || a->needs.n == 0)) {
+        (void)out_fail(EXIT_USAGE, "--results goes with --needs, and not with --file");
         return false;
     }
+    if (a->results == NULL && (cli->argc > 0) == (a->files.n > 0)) {
+        (void)out_fail(EXIT_USAGE, "submit sum takes numbers, --file FILE, or --results "
+                                   "PATH with --needs");
+        return false;
+    }
+    like.results = a->results;
     if (a->format != NULL) {
         if (!parse_enum(&pb_sum_spec__format__descriptor, a->format, "--format", &format))
             return false;
@@ -384,13 +375,13 @@ spec_sum(struct cli *cli, struct spec_list *ret)
         if (like.numbers == NULL)
             return false;
     }
-    for (size_t i = 0; i < (cli->argc > 0 ? 1 : a->files.n); i++) {
-        PbJobSpec *spec = list_add(cli, ret, cli->argc > 0 ? NULL : a->files.v[i]);
+    for (size_t i = 0; i < (a->files.n > 0 ? a->files.n : 1); i++) {
+        PbJobSpec *spec = list_add(cli, ret, a->files.n > 0 ? a->files.v[i] : NULL);
 
         spec->kind_case = PB_JOB_SPEC__KIND_SUM;
         spec->sum = cli_new(cli, &pb_sum_spec__descriptor);
         *spec->sum = like;
-        if (cli->argc == 0)
+        if (a->files.n > 0)
             spec->sum->file = absolute(cli, a->files.v[i]);
     }
     return true;
@@ -449,8 +440,8 @@ spec_timer(struct cli *cli, struct spec_list *ret)
     PbJobSpec *spec;
     PbTimerSpec *t;
 
-    if (!opt_given(a, "tick") && !opt_given(a, "every") && !opt_given(a, "first")) {
-        (void)out_fail(EXIT_USAGE, "a timer needs --tick D, or submit timer's --every D");
+    if (!opt_given(a, "every") && !opt_given(a, "first")) {
+        (void)out_fail(EXIT_USAGE, "submit timer needs --every D");
         return false;
     }
     list_init(cli, ret, 1);
@@ -458,8 +449,8 @@ spec_timer(struct cli *cli, struct spec_list *ret)
     t = cli_new(cli, &pb_timer_spec__descriptor);
     spec->kind_case = PB_JOB_SPEC__KIND_TIMER;
     spec->timer = t;
-    if (opt_given(a, "tick") || opt_given(a, "every"))
-        t->every = cli_duration(cli, opt_given(a, "tick") ? a->tick_ns : a->every_ns);
+    if (opt_given(a, "every"))
+        t->every = cli_duration(cli, a->every_ns);
     if (opt_given(a, "first"))
         t->after = cli_duration(cli, a->first_ns);
     if (opt_given(a, "count"))

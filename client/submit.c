@@ -1,5 +1,5 @@
 /*
- * goctl submit ..., goctl wait.
+ * goctl submit ..., goctl batch add.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -7,12 +7,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "client/cli.h"
 #include "client/conn.h"
-#include "client/schedule.h"
 #include "client/spec.h"
 #include "client/submitter.h"
 #include "client/waiter.h"
@@ -119,31 +119,13 @@ session_end(struct session *t)
     return code;
 }
 
-typedef bool make_fn(struct cli *cli, struct spec_list *ret);
-
-/* The jobs again and again. */
 static int
-repeat_list(struct cli *cli, make_fn *make)
+submit_list(struct cli *cli, bool (*make)(struct cli *cli, struct spec_list *ret))
 {
-    static const struct schedule_source none;
-    PbScheduleSpec spec = PB_SCHEDULE_SPEC__INIT;
-    struct spec_list l;
-
-    if (!schedule_times(cli, make == spec_timer, &spec) || !make(cli, &l))
-        return EXIT_USAGE;
-    return schedule_add(cli, &spec, &l, &none);
-}
-
-static int
-submit_list(struct cli *cli, make_fn *make)
-{
-    bool timer = make == spec_timer;
     struct spec_list l;
     struct session t;
 
-    if (schedule_wanted(cli, timer))
-        return repeat_list(cli, make);
-    if (!schedule_unasked(cli, timer) || !make(cli, &l) || !session_init(&t, cli))
+    if (!make(cli, &l) || !session_init(&t, cli))
         return EXIT_USAGE;
     t.s.keep_ids = true;
     for (size_t i = 0; i < l.n && t.s.code == 0; i++) {
@@ -239,10 +221,6 @@ run_file(struct cli *cli)
     if (path == NULL)
         return out_fail(EXIT_USAGE, "submit what? fetch, read, sum, sql, timer, or "
                                     "-f FILE; see goctl help submit");
-    if (schedule_wanted(cli, false))
-        return schedule_add_file(cli);
-    if (!schedule_unasked(cli, false))
-        return EXIT_USAGE;
     if (strcmp(path, "-") != 0) {
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
@@ -265,31 +243,71 @@ run_file(struct cli *cli)
     return session_end(&t);
 }
 
-static int
-run_wait(struct cli *cli)
-{
-    struct waiter w;
+/* --- goctl batch add -------------------------------------------------------------------- */
 
-    waiter_init(&w, cli);
-    cli_batch(cli->argv[0], &w.w.batch, &w.w.batch_name);
-    if (cli->a.timeout_ns > 0)
-        w.until_ns = goctl_now() + cli->a.timeout_ns;
-    interrupt_batch(w.w.batch);
-    waiter_run(&w);
-    return waiter_code(&w);
+/* The batch's number, if it is open; 0 after a complaint. */
+static uint64_t
+open_batch(struct cli *cli, const char *text, int *ret_code)
+{
+    PbBatchRef ref = PB_BATCH_REF__INIT;
+    PbRequest req = PB_REQUEST__INIT;
+    struct goctl_reply *reply;
+    const char *name;
+    uint64_t id;
+    bool is_open;
+
+    cli_batch(text, &id, &name);
+    if (name != NULL)
+        ref.name = cli_dup(cli, name);
+    else
+        PB_SET(&ref, batch, id);
+    req.call_case = PB_REQUEST__CALL_BATCH_GET;
+    req.batch_get = &ref;
+    reply = cli_call(cli, &req, PB_RESPONSE__REPLY_BATCH, ret_code);
+    if (reply == NULL)
+        return 0;
+    id = goctl_response(reply)->batch->id;
+    is_open = PB_GET(goctl_response(reply)->batch, state, PB_BATCH__STATE__STATE_OPEN) ==
+              PB_BATCH__STATE__STATE_OPEN;
+    goctl_reply_free(reply);
+    if (is_open)
+        return id;
+    *ret_code = out_fail(EXIT_REFUSED, "batch %s is not open", text);
+    return 0;
 }
 
-#define BATCH_OPTIONS                                                                    \
-    "wait timeout deadline priority retries backoff key name queue label batch "         \
-    "fail-fast "                                                                         \
-    "max-parallel at after dry-run " SCHEDULE_OPTIONS
+int
+submit_add(struct cli *cli)
+{
+    char *words[] = {NULL, NULL, NULL}, submit[] = "submit", number[24];
+    const struct command *cmd;
+    size_t used;
+    uint64_t id;
+    int code = 0;
 
-#define TIMES_DETAIL                                                                     \
-    "--at and --after: once, not before then. --every and --cron make a schedule, "      \
-    "which\n"                                                                            \
-    "submits the jobs again and again; --tz, --missed, --overlap, --jitter, --until,\n"  \
-    "--paused, --replace and then --name, too, are the schedule's. See\n"                \
-    "`goctl help schedule add`."
+    words[0] = submit;
+    words[1] = cli->argc > 1 ? cli->argv[1] : NULL;
+    cmd = command_find(words, cli->argc > 1 ? 2 : 1, &used);
+    if (cmd == NULL || (cli->argc > 1 ? used != 2 : cli->a.from == NULL))
+        return out_fail(EXIT_USAGE, "add what? fetch, read, sum, sql, timer, or -f FILE");
+    if (!command_takes(cmd, &cli->a))
+        return EXIT_USAGE;
+    if (cli->argc > 1 && cli->argc - 2 < cmd->min)
+        return out_fail(EXIT_USAGE,
+                        "usage: goctl batch add BATCH %s %s; see goctl help %s",
+                        cli->argv[1], cmd->args, cmd->name);
+    id = open_batch(cli, cli->argv[0], &code);
+    if (id == 0)
+        return code;
+    (void)snprintf(number, sizeof(number), "%" PRIu64, id);
+    cli->a.batch = cli_dup(cli, number);
+    used = cli->argc > 1 ? 2 : 1;
+    cli->argv += used;
+    cli->argc -= used;
+    return cmd->run(cli);
+}
+
+#define BATCH_OPTIONS SUBMIT_JOB_OPTIONS "deadline batch fail-fast max-parallel "
 
 const struct command submit_commands[] = {
     {"submit", "-f FILE", "Submit jobs from a file or pipe, one JSON object a line",
@@ -297,33 +315,39 @@ const struct command submit_commands[] = {
      "Options apply to the jobs that do not say otherwise. The file is streamed: it may "
      "hold\n"
      "millions of jobs. One invocation is one batch, unless --batch adds to an open "
-     "one.\n"
+     "one (where\n"
+     "none of that name is open, one is made, and stays open).\n"
+     "A job may wait for others: \"needs\": {\"jobs\": [12], \"batch_names\": "
+     "[\"nightly\"],\n"
+     "\"keys\": [\"k\"], \"siblings\": [0, 1], \"on\": \"success\"}; siblings are "
+     "jobs of the file\n"
+     "before it, counted from 0.\n"
      "Kinds: fetch, read, sum, sql, timer; `goctl help submit fetch` and so on.\n"
-     "A line: {\"sum\": {\"numbers\": [1, 2, 3]}, \"name\": \"three\", \"retries\": "
-     "2}\n\n" TIMES_DETAIL,
+     "A line: {\"sum\": {\"numbers\": [1, 2, 3]}, \"name\": \"three\", \"retries\": 2}",
      "submit -f jobs.json --wait --json", 0, 0, false, run_file},
     {"submit fetch", "URL...", "Fetch each URL over HTTP",
      BATCH_OPTIONS "method header data http keep-body no-follow no-verify any-status "
                    "max-bytes",
-     TIMES_DETAIL, "submit fetch https://example.org/ --timeout 10s --retries 2 --wait",
-     1, ARGS_ANY, false, run_fetch},
+     NULL, "submit fetch https://example.org/ --timeout 10s --retries 2 --wait", 1,
+     ARGS_ANY, false, run_fetch},
     {"submit read", "PATH...", "Read each file, or those a pattern matches",
-     BATCH_OPTIONS "content offset length no-glob max-bytes", TIMES_DETAIL,
+     BATCH_OPTIONS "content offset length no-glob max-bytes", NULL,
      "submit read '/var/log/*.log' --wait", 1, ARGS_ANY, false, run_read},
-    {"submit sum", "NUMBER... | --file FILE", "Add numbers, exactly",
-     BATCH_OPTIONS "file format column delimiter parts", TIMES_DETAIL,
+    {"submit sum", "NUMBER... | --file FILE | --results PATH --needs WHAT",
+     "Add numbers, exactly", BATCH_OPTIONS "file format column delimiter parts results",
+     "--results PATH takes a number from the result of each job that --needs names, or "
+     "of "
+     "each job\n"
+     "of the batches: sum.sum, read.size, read.lines, fetch.bytes, sql.rows.0.0, "
+     "timer.count.",
+
      "submit sum 1 2 3 4 5 6 7 8 9 10 --wait", 0, ARGS_ANY, false, run_sum},
     {"submit sql", "--db NAME QUERY...", "Query a configured database",
-     BATCH_OPTIONS "db param max-rows max-bytes", TIMES_DETAIL,
+     BATCH_OPTIONS "db param max-rows max-bytes", NULL,
      "submit sql --db stock 'SELECT * FROM part WHERE id = ?' --param 7 --wait", 1,
      ARGS_ANY, false, run_sql},
     {"submit timer", "--every D [--count N]", "Tick every D, N times",
-     BATCH_OPTIONS "tick count first",
-     "The tick is --tick, or --every where there is no --tick. Beside --tick, --every "
-     "repeats\nthe timer as a schedule, as --cron does.\n\n" TIMES_DETAIL,
-     "submit timer --every 1s --count 3 --wait", 0, 0, false, run_timer},
-    {"wait", "BATCH", "Wait for a batch and print what finishes", "timeout",
-     "Prints all of the batch's jobs, those that finished before, too.",
-     "wait 7 --timeout 1m", 1, 1, false, run_wait},
+     BATCH_OPTIONS "every count first", NULL, "submit timer --every 1s --count 3 --wait",
+     0, 0, false, run_timer},
     {0},
 };

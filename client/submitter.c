@@ -20,6 +20,7 @@ struct submitter_message {
     struct proto_arena arena; /* of the specs; freed when the message is packed */
     size_t n;
     size_t bytes;
+    bool ordered; /* it names jobs that must be in before it */
     struct goctl_call *call;
     PbJobSpec *jobs[JOBS_PER_MESSAGE];
     uint64_t lines[JOBS_PER_MESSAGE];
@@ -54,8 +55,17 @@ stop(struct submitter *s, int code)
 bool
 submitter_init(struct submitter *s, struct cli *cli)
 {
-    *s = (struct submitter){.cli = cli, .stay_open = cli->a.batch != NULL};
-    s->options = spec_batch(cli);
+    const struct args *a = &cli->a;
+    PbBatchSpec *o = cli_new(cli, &pb_batch_spec__descriptor);
+
+    *s = (struct submitter){.cli = cli, .stay_open = a->batch != NULL};
+    s->options = o;
+    if (a->deadline_ns > 0)
+        o->timeout = cli_duration(cli, a->deadline_ns);
+    if (a->fail_fast)
+        PB_SET(o, fail_fast, true);
+    if (opt_given(a, "max-parallel"))
+        PB_SET(o, max_parallel, (uint32_t)a->max_parallel);
     s->message = message_new();
     if (s->message == NULL)
         (void)out_fail(EXIT_JOB, "out of memory");
@@ -67,6 +77,7 @@ submitter_fini(struct submitter *s)
 {
     message_free(s->message);
     free(s->ids);
+    id_runs_fini(&s->places);
 }
 
 /* --- replies ---------------------------------------------------------------------------- */
@@ -122,6 +133,8 @@ collect(struct submitter *s)
     } else {
         r = goctl_response(reply)->submit;
         s->jobs += r->n_ids;
+        if (!id_runs_add(&s->places, r->ids, r->n_ids))
+            stop(s, out_fail(EXIT_JOB, "out of memory"));
         if (r->n_ids > 0 && (s->keep_ids || PB_GET(r, duplicates, 0) > 0))
             keep_ids(s, r);
         if (s->batch == 0 && r->batch != 0) {
@@ -177,7 +190,7 @@ send_message(struct submitter *s, bool last)
     bool first = s->batch == 0;
     int r;
 
-    if (last)
+    if (last || m->ordered)
         collect_all(s);
     if (s->code != 0)
         return;
@@ -197,6 +210,7 @@ send_message(struct submitter *s, bool last)
         return;
     }
 
+    s->base += m->n;
     s->message = message_new();
     if (s->message == NULL)
         stop(s, out_fail(EXIT_JOB, "out of memory"));
@@ -245,6 +259,34 @@ submitter_add(struct submitter *s, const PbJobSpec *spec)
     proto_buf_free(&packed);
 }
 
+/* Jobs of the file that this one waits for. False: stopped. */
+static bool
+place(struct submitter *s, PbJobSpec *spec, uint64_t number)
+{
+    int64_t r;
+
+    if (spec->needs == NULL)
+        return true;
+    s->message->ordered = s->message->ordered || spec->needs->n_keys > 0;
+    if (spec->needs->n_siblings == 0)
+        return true;
+    if (needs_earlier(spec->needs, s->base))
+        collect_all(s);
+    if (s->code != 0)
+        return false;
+    r = needs_place(&s->message->arena, spec->needs, s->base + s->message->n, s->base,
+                    &s->places);
+    if (r > 0)
+        stop(s, out_fail(EXIT_USAGE,
+                         "%s:%" PRIu64 ": needs.siblings: %" PRId64
+                         " is not a job before this one, which is %" PRIu64
+                         " counted from 0",
+                         s->source, number, r - 1, s->base + s->message->n));
+    else if (r < 0)
+        stop(s, out_fail(EXIT_JOB, "out of memory"));
+    return r == 0;
+}
+
 void
 submitter_line(struct submitter *s, const char *line, size_t len, uint64_t number)
 {
@@ -263,7 +305,8 @@ submitter_line(struct submitter *s, const char *line, size_t len, uint64_t numbe
         stop(s, EXIT_USAGE);
         return;
     }
-    added(s, (PbJobSpec *)m, len, number);
+    if (place(s, (PbJobSpec *)m, number))
+        added(s, (PbJobSpec *)m, len, number);
 }
 
 void

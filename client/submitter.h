@@ -11,6 +11,7 @@
 #define GOJOBD_CLIENT_SUBMITTER_H
 
 #include "client/cli.h"
+#include "client/needs.h"
 
 enum { SUBMITTER_AHEAD = 4 }; /* messages in flight */
 
@@ -32,9 +33,11 @@ struct submitter {
     struct submitter_message *sent[SUBMITTER_AHEAD];
     size_t n_sent;
     PbBatchSpec *options;
-    uint64_t batch; /* 0: not known yet */
-    uint64_t jobs;  /* acknowledged */
-    uint64_t *ids;  /* see keep_ids */
+    uint64_t batch;        /* 0: not known yet */
+    uint64_t jobs;         /* acknowledged */
+    uint64_t base;         /* jobs in the messages before the one being filled */
+    struct id_runs places; /* of the jobs acknowledged */
+    uint64_t *ids;         /* see keep_ids */
     size_t n_ids, cap_ids;
     int code; /* exit code; not 0: stopped */
 };
@@ -49,5 +52,16 @@ void submitter_line(struct submitter *s, const char *line, size_t len, uint64_t 
 void submitter_push(struct submitter *s);
 void submitter_finish(struct submitter *s);
 void submitter_fini(struct submitter *s);
+
+/* goctl batch add, and the options it takes. */
+#define SUBMIT_JOB_OPTIONS                                                               \
+    "wait timeout priority retries backoff key name queue label needs then-on at after " \
+    "dry-run "
+#define SUBMIT_ADD_OPTIONS                                                               \
+    SUBMIT_JOB_OPTIONS                                                                   \
+    "from method header data http keep-body no-follow no-verify any-status max-bytes "   \
+    "content offset length no-glob file format column delimiter parts results db param " \
+    "max-rows every count first "
+int submit_add(struct cli *cli);
 
 #endif

@@ -86,7 +86,8 @@ waiter_job(struct waiter *w, PbJob *job)
     if (job->error != NULL && job->state != PB_JOB__STATE__STATE_SUCCEEDED) {
         PbError__Code code = PB_GET(job->error, code, PB_ERROR__CODE__INTERNAL);
 
-        if (code == PB_ERROR__CODE__DEADLINE || code == PB_ERROR__CODE__EXPIRED)
+        if (opt_given(&w->cli->a, "deadline") &&
+            (code == PB_ERROR__CODE__DEADLINE || code == PB_ERROR__CODE__EXPIRED))
             w->late = true;
     }
     if (w->cli->a.json) {
@@ -98,9 +99,8 @@ waiter_job(struct waiter *w, PbJob *job)
 }
 
 static int64_t
-round_ns(const struct waiter *w)
+round_ns(const struct waiter *w, int64_t ns)
 {
-    int64_t ns = w->progress.on ? BAR_NS : LONG_NS;
     int64_t left = w->until_ns == GOCTL_FOREVER ? ns : w->until_ns - goctl_now();
 
     return left < ns ? left : ns;
@@ -113,6 +113,9 @@ take(struct waiter *w, const PbWaitReply *wr)
 
     if (counts != NULL && PB_GET(counts, total, 0) > 1)
         w->many = true;
+    if (wr->batch != NULL && wr->batch->error != NULL &&
+        PB_GET(wr->batch->error, code, 0) == PB_ERROR__CODE__DEADLINE)
+        w->late = true;
     for (size_t i = 0; i < wr->n_jobs; i++)
         waiter_job(w, wr->jobs[i]);
     /* With nothing more to come at once, what is here should be seen. */
@@ -123,6 +126,15 @@ take(struct waiter *w, const PbWaitReply *wr)
         progress_draw(&w->progress, counts);
 }
 
+static void
+give_up(struct waiter *w)
+{
+    w->broken = w->cli->argc > 0
+                    ? out_fail(EXIT_DEADLINE, "not finished yet; goctl wait %s goes on",
+                               w->cli->argv[0])
+                    : out_fail(EXIT_DEADLINE, "not finished yet");
+}
+
 void
 waiter_run(struct waiter *w)
 {
@@ -130,12 +142,11 @@ waiter_run(struct waiter *w)
     struct goctl_reply *reply;
 
     while (!w->w.done) {
-        int64_t ns = round_ns(w);
+        int64_t ns = round_ns(w, w->progress.on ? BAR_NS : LONG_NS);
 
         if (ns <= 0) {
             progress_clear(&w->progress);
-            w->broken = out_fail(EXIT_DEADLINE, "not finished yet; goctl wait %s goes on",
-                                 w->cli->argc > 0 ? w->cli->argv[0] : "BATCH");
+            give_up(w);
             return;
         }
         if (goctl_wait_next(w->cli->conn, &w->w, ns, &reply, &err) < 0) {
@@ -158,9 +169,14 @@ waiter_one(struct waiter *w, uint64_t job, uint64_t batch)
 
     w->w = (struct goctl_wait){.job = job, .jobs = true, .results = true, .limit = 1};
     while (!w->w.done && !printed && w->broken == 0) {
+        int64_t ns = round_ns(w, LONG_NS);
         const PbWaitReply *wr;
 
-        if (goctl_wait_next(w->cli->conn, &w->w, LONG_NS, &reply, &err) < 0) {
+        if (ns <= 0) {
+            give_up(w);
+            return;
+        }
+        if (goctl_wait_next(w->cli->conn, &w->w, ns, &reply, &err) < 0) {
             w->broken = out_error(&err);
             return;
         }
@@ -182,7 +198,7 @@ waiter_code(const struct waiter *w)
 {
     if (w->broken != 0)
         return w->broken;
-    if (w->late && opt_given(&w->cli->a, "deadline"))
+    if (w->late)
         return EXIT_DEADLINE;
     return w->others > 0 ? EXIT_JOB : EXIT_ALL_WELL;
 }

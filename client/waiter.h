@@ -24,7 +24,7 @@ struct waiter {
     size_t n;
 
     uint64_t succeeded, others;
-    bool late;  /* a deadline ended a job */
+    bool late;  /* a deadline ended it */
     int broken; /* exit code when waiting itself failed */
 };
 
@@ -33,7 +33,8 @@ void waiter_init(struct waiter *w, struct cli *cli);
 void waiter_run(struct waiter *w);
 /* Prints a finished job and counts it. */
 void waiter_job(struct waiter *w, PbJob *job);
-/* Waits for one job; batch: skip it when it belongs to this one (0: none). */
+/* Waits for one job, as long as until_ns says; batch: skip it when it belongs to this one
+ * (0: none). */
 void waiter_one(struct waiter *w, uint64_t job, uint64_t batch);
 int waiter_code(const struct waiter *w);
 
