@@ -29,14 +29,17 @@ class Daemon:
                     f"files: {{roots: ['{self.dir}/files']}}\n{config}\n")
 
     def start(self):
+        self.spawn()
+        with self.client() as c:
+            c.call("ping", {})
+
+    def spawn(self):
         log = open(self.log_path, "ab")
         env = dict(os.environ)
         env.pop("NOTIFY_SOCKET", None)
         self.process = subprocess.Popen([self.gojobd, "--config", self.config], stderr=log,
                                         env=env)
         log.close()
-        with self.client() as c:
-            c.call("ping", {})
 
     def client(self, *args):
         return Client(self, args)
