@@ -238,8 +238,9 @@ wait_for_one(struct go_case *v, uint32_t used, int64_t deadline)
     return won;
 }
 
+/* Named like a public function because it stands for one in dumps: those end in a jump to it. */
 static int
-select_cases(struct go_case *v, size_t n, bool block, int64_t deadline)
+go_select_(struct go_case *v, size_t n, bool block, int64_t deadline)
 {
     struct go_g *wake;
     uint32_t used;
@@ -268,13 +269,13 @@ select_cases(struct go_case *v, size_t n, bool block, int64_t deadline)
 int
 go_select(struct go_case *cases, size_t n)
 {
-    return select_cases(cases, n, true, GO_NEVER);
+    return go_select_(cases, n, true, GO_NEVER);
 }
 
 int
 go_select_until(struct go_case *cases, size_t n, int64_t deadline)
 {
-    return select_cases(cases, n, true, deadline);
+    return go_select_(cases, n, true, deadline);
 }
 
 int
@@ -291,5 +292,5 @@ go_select_default(struct go_case *cases, size_t n)
         }
         return r < 0 ? r : 0;
     }
-    return select_cases(cases, n, false, GO_NEVER);
+    return go_select_(cases, n, false, GO_NEVER);
 }

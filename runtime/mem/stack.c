@@ -208,8 +208,8 @@ describe(char *base, uint32_t size_class, uint32_t slot)
     uintptr_t hi = (uintptr_t)base + class_size(size_class);
     struct go_stack *s = (struct go_stack *)(hi - sizeof(*s));
 
-    s->lo = (uintptr_t)base + STACK_GUARD;
-    s->hi = hi;
+    STORE(&s->lo, (uintptr_t)base + STACK_GUARD, RELAXED); /* atomic for dumps */
+    STORE(&s->hi, hi, RELAXED);
     s->size_class = size_class;
     s->slot = slot;
     return s;
@@ -462,13 +462,13 @@ stack_release_free(uint32_t max)
     return total;
 }
 
-/* Dumps ask about goroutines that run meanwhile, and check afterwards whether one moved. */
-GO_NO_SANITIZE void
+void
 stack_count_released(size_t bytes)
 {
     ADD(&released_bytes, (int64_t)bytes, RELAXED);
 }
 
+/* Dumps ask about goroutines that run meanwhile, and check afterwards whether one moved. */
 bool
 rt_stack_bounds(const struct go_g *g, uintptr_t *lo, uintptr_t *hi)
 {
@@ -476,7 +476,7 @@ rt_stack_bounds(const struct go_g *g, uintptr_t *lo, uintptr_t *hi)
 
     if (s == NULL)
         return false;
-    *lo = s->lo;
+    *lo = LOAD(&s->lo, RELAXED);
     *hi = (uintptr_t)s;
     return true;
 }

@@ -532,8 +532,9 @@ ctx_ended(struct rt_ctx_hook *h, int err)
     go_lck_unlock(&x->d->lock);
 }
 
+/* Named like a public function because it stands for one in dumps: those end in a jump to it. */
 static int
-wait_for(int fd, enum go_fd_event event, int64_t deadline, struct go_ctx *ctx)
+go_fd_wait_(int fd, enum go_fd_event event, int64_t deadline, struct go_ctx *ctx)
 {
     const int dir = event == GO_FD_READ ? READING : WRITING;
     struct wait x = {.result = UNDECIDED};
@@ -566,13 +567,13 @@ wait_for(int fd, enum go_fd_event event, int64_t deadline, struct go_ctx *ctx)
 int
 go_fd_wait(int fd, enum go_fd_event event, int64_t deadline)
 {
-    return wait_for(fd, event, deadline, NULL);
+    return go_fd_wait_(fd, event, deadline, NULL);
 }
 
 int
 go_fd_wait_ctx(int fd, enum go_fd_event event, struct go_ctx *ctx)
 {
-    return wait_for(fd, event, GO_NEVER, ctx);
+    return go_fd_wait_(fd, event, GO_NEVER, ctx);
 }
 
 /* --- the end of an fd -------------------------------------------------------------------------- */

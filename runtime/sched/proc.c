@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "runtime/mem/stack.h"
+#include "runtime/sched/cgroup.h"
 #include "runtime/sched/runq.h"
 #include "runtime/sched/switch.h"
 
@@ -25,62 +26,6 @@ go_numcpu(void)
         n = CPU_COUNT_S(size, set);
     CPU_FREE(set);
     return n > 0 ? n : 1;
-}
-
-/* CPUs allowed by one cgroup v2 directory's cpu.max, rounded up; INT_MAX without a limit. */
-static int
-quota_of(const char *dir)
-{
-    char path[4352];
-    char line[64] = "", *end;
-    long long period, us;
-    FILE *f;
-
-    snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", dir);
-    f = fopen(path, "re");
-    if (f == NULL)
-        return INT_MAX;
-    if (fgets(line, sizeof(line), f) == NULL)
-        line[0] = '\0';
-    fclose(f);
-    us = strtoll(line, &end, 10); /* "200000 100000"; "max 100000" reads as 0: no limit */
-    period = strtoll(end, NULL, 10);
-    if (us <= 0 || period <= 0)
-        return INT_MAX;
-    us = (us + period - 1) / period;
-    return us > INT_MAX ? INT_MAX : (int)us;
-}
-
-/* The tightest quota from our cgroup up to the root. */
-static int
-cgroup_cpus(void)
-{
-    char line[4200];
-    int least = INT_MAX;
-    FILE *f = fopen("/proc/self/cgroup", "re");
-
-    if (f == NULL)
-        return INT_MAX;
-    while (fgets(line, sizeof(line), f) != NULL) {
-        char *dir = line + 3;
-
-        if (strncmp(line, "0::", 3) != 0) /* v2's line */
-            continue;
-        dir[strcspn(dir, "\n")] = '\0';
-        for (;;) {
-            int n = quota_of(strcmp(dir, "/") == 0 ? "" : dir);
-            char *slash = strrchr(dir, '/');
-
-            if (n < least)
-                least = n;
-            if (slash == NULL || slash == dir)
-                break;
-            *slash = '\0';
-        }
-        break;
-    }
-    fclose(f);
-    return least;
 }
 
 static int
@@ -100,7 +45,7 @@ default_procs(void)
         fprintf(stderr, "goroutine: GOMAXPROCS=%s ignored: not a number from 1 to %d\n",
                 env, GO_MAXPROCS_MAX);
     }
-    quota = cgroup_cpus();
+    quota = rt_cgroup_cpus("");
     if (quota < n)
         n = quota;
     return n < 1 ? 1 : n > GO_MAXPROCS_MAX ? GO_MAXPROCS_MAX : n;

@@ -15,7 +15,8 @@
  *
  * The start value is $GOMAXPROCS if that is a number from 1 to GO_MAXPROCS_MAX (anything
  * else is reported on stderr and ignored), else the CPUs this process may use: its affinity
- * mask, lowered by the cgroup's CPU quota, rounded up (Go 1.25's rule, but at least 1). */
+ * mask, lowered by the CPU quota of its control groups, of either version and however
+ * nested, rounded up (Go 1.25's rule, but at least 1). */
 int go_maxprocs(int n);
 
 /* CPUs this process may use, by affinity mask only (Go's NumCPU). */

@@ -79,7 +79,7 @@ static inline void
 switch_in(struct go_m *m, struct go_g *g)
 {
     m->g = g;
-    STORE(&g->m, m, RELAXED);
+    STORE(&g->m, m, RELEASE); /* pairs with look.c's: whoever finds m finds it made */
     STORE(&g->on_cpu, 1, RELAXED);
     STORE(&g->status, GO_RUNNING, RELAXED);
     g->runs++;
