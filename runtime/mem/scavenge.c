@@ -26,6 +26,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "runtime/mem/guard.h"
 #include "runtime/mem/stack.h"
 #include "runtime/sched/sched.h"
 
@@ -74,6 +75,7 @@ trim_batch(struct visit *v)
             struct go_g *g = v->batch[i];
 
             if (LOAD(&g->status, ACQUIRE) == GO_WAITING) {
+                stack_check(g, g->stack);
                 g->stack->trimmed = v->runs[i];
                 trim(g);
             }
@@ -127,7 +129,7 @@ stack_scavenge(int64_t now)
     if (registered == 0)
         registered =
             membarrier_call(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0 ? 1 : -1;
-    if (registered < 0 || stack_guard_method() == STACK_GUARD_NONE)
+    if (registered < 0 || guard_method() == GUARD_NONE)
         return more;
     rt_each_g(consider, &v);
     trim_batch(&v);

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "runtime/sched/blocking.h"
+#include "runtime/mem/guard.h"
 #include "runtime/sched/sched.h"
 #include "runtime/sched/switch.h"
 
@@ -20,10 +20,6 @@
 #endif
 #if GO_ASAN
 #include <sanitizer/asan_interface.h>
-#endif
-
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102 /* Linux 6.13; unknown to older headers */
 #endif
 
 #define CHUNK_BYTES ((size_t)64 << 20)
@@ -43,10 +39,10 @@ struct pool {
     uint32_t low;           /* least of last - first since the last scavenge */
     uint32_t *cold, ncold;  /* slots whose pages went back to the system */
     uint32_t room;          /* entries free[] and cold[] can hold: >= slots */
+    uint32_t bare_from;     /* atomic: slots from here on may be without guard */
 };
 
 static struct pool pools[STACK_CLASSES];
-static enum stack_guard guard_method;
 static uint32_t default_class = STACK_CLASS_DEF;
 static int64_t released_bytes; /* atomic */
 
@@ -68,53 +64,17 @@ stack_class(size_t size)
     return c;
 }
 
-enum stack_guard
-stack_guard_method(void)
-{
-    return guard_method;
-}
-
-static int
-install_guard(char *at)
-{
-    int r = 0;
-
-    if (guard_method == STACK_GUARD_MADVISE)
-        r = madvise(at, STACK_GUARD, MADV_GUARD_INSTALL);
-    else if (guard_method == STACK_GUARD_MPROTECT)
-        r = mprotect(at, STACK_GUARD, PROT_NONE);
-    return r < 0 ? -go_errno_() : 0;
-}
-
-static bool
-madvise_guards_work(void)
-{
-    void *page = mmap(NULL, STACK_GUARD, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    bool works;
-
-    if (page == MAP_FAILED)
-        return false;
-    works = madvise(page, STACK_GUARD, MADV_GUARD_INSTALL) == 0;
-    munmap(page, STACK_GUARD);
-    return works;
-}
-
 void
 stack_init(void)
 {
-    const char *debug = getenv("GODEBUG");
-    const char *wish = debug != NULL ? strstr(debug, "guard=") : NULL;
     const char *size = getenv("GOSTACK");
 
-    guard_method = madvise_guards_work() ? STACK_GUARD_MADVISE : STACK_GUARD_MPROTECT;
-    if (wish != NULL && strncmp(wish, "guard=mprotect", 14) == 0)
-        guard_method = STACK_GUARD_MPROTECT;
-    else if (wish != NULL && strncmp(wish, "guard=none", 10) == 0)
-        guard_method = STACK_GUARD_NONE;
+    guard_init();
+    for (uint32_t c = 0; c < STACK_CLASSES; c++)
+        pools[c].bare_from = guard_method() == GUARD_NONE ? 0 : UINT32_MAX;
     if (size != NULL && *size != '\0') {
         char *end;
-        unsigned long kib = strtoul(size, &end, 10);
+        long kib = strtol(size, &end, 10);
 
         if (*end == '\0' && kib >= 64 && kib <= 65536)
             default_class = stack_class((size_t)kib << 10);
@@ -193,12 +153,18 @@ stack_reserve(uint32_t n)
     return r;
 }
 
+static uint32_t
+per_chunk(uint32_t size_class)
+{
+    return (uint32_t)(CHUNK_BYTES / class_size(size_class));
+}
+
 static char *
 slot_at(const struct pool *pool, uint32_t size_class, uint32_t slot)
 {
-    uint32_t per_chunk = (uint32_t)(CHUNK_BYTES / class_size(size_class));
+    uint32_t n = per_chunk(size_class);
 
-    return pool->chunk[slot / per_chunk] + (slot % per_chunk) * class_size(size_class);
+    return pool->chunk[slot / n] + (slot % n) * class_size(size_class);
 }
 
 /* Write the descriptor of a slot whose pages are not resident. */
@@ -208,11 +174,41 @@ describe(char *base, uint32_t size_class, uint32_t slot)
     uintptr_t hi = (uintptr_t)base + class_size(size_class);
     struct go_stack *s = (struct go_stack *)(hi - sizeof(*s));
 
-    STORE(&s->lo, (uintptr_t)base + STACK_GUARD, RELAXED); /* atomic for dumps */
+    /* Atomic: dumps look at the bounds, overran() at all of it. */
+    STORE(&s->lo, (uintptr_t)base + GUARD_SIZE, RELAXED);
     STORE(&s->hi, hi, RELAXED);
+    STORE(&s->canary, STACK_CANARY, RELAXED);
     s->size_class = size_class;
     s->slot = slot;
+    s->bare = slot >= LOAD(&pools[size_class].bare_from, RELAXED) &&
+              slot % per_chunk(size_class) != 0;
     return s;
+}
+
+/* Whoever runs down from s, where no guard stops it, comes first upon the descriptor of the
+ * slot below: is that as it should be? Zeroes: never used, or given back. A chunk's first
+ * slot has none below, and is guarded rather than others. */
+static bool
+overran(const struct go_stack *s)
+{
+    uintptr_t base = LOAD(&s->lo, RELAXED) - GUARD_SIZE, lo, hi;
+    const struct go_stack *below = (const struct go_stack *)base - 1;
+    uint32_t canary;
+
+    lo = LOAD(&below->lo, RELAXED);
+    hi = LOAD(&below->hi, RELAXED);
+    canary = LOAD(&below->canary, RELAXED);
+    return (lo != 0 && lo != base - class_size(s->size_class) + GUARD_SIZE) ||
+           (hi != 0 && hi != base) || (canary != 0 && canary != STACK_CANARY);
+}
+
+void
+stack_check(const struct go_g *g, const struct go_stack *s)
+{
+    if (UNLIKELY(s->bare) && overran(s))
+        rt_fatal("stack overflow: goroutine %lld (%s) has exceeded its %zu-byte stack, "
+                 "which has no guard page; memory of others is overwritten",
+                 (long long)g->id, g->name, class_size(s->size_class));
 }
 
 /* A stack whose top page is touched here: one that was released, or a new slot. */
@@ -241,26 +237,19 @@ take_cold(uint32_t size_class, struct go_stack **ret)
     base = slot_at(pool, size_class, slot);
     go_lck_unlock(&pool->lock);
     if (fresh) {
-        static uint32_t warned;
-
-        r = install_guard(base);
-        if (r < 0) {
-            if (SWAP(&warned, 1, RELAXED) == 0)
-                fprintf(stderr,
-                        "goroutine: no guard page for another stack: %s; with %s guards "
-                        "vm.max_map_count (sysctl) limits the number of goroutines\n",
-                        strerror(-r),
-                        guard_method == STACK_GUARD_MPROTECT ? "mprotect" : "madvise");
-            go_lck_lock(&pool->lock, GO_LCK_STACKS);
-            if (slot == pool->made - 1)
-                pool->made--; /* else the slot is lost: without a guard it is no use */
-            go_lck_unlock(&pool->lock);
+        r = guard_install(base, slot % per_chunk(size_class) == 0);
+        go_lck_lock(&pool->lock, GO_LCK_STACKS);
+        if (r < 0 && slot == pool->made - 1)
+            pool->made--; /* else the slot is lost: without a guard it is no use */
+        else if (r == 0 && slot < pool->bare_from)
+            STORE(&pool->bare_from, slot, RELAXED);
+        go_lck_unlock(&pool->lock);
+        if (r < 0)
             return -ENOMEM;
-        }
     }
     *ret = describe(base, size_class, slot);
     if (fresh)
-        (*ret)->valgrind = VALGRIND_STACK_REGISTER(base + STACK_GUARD, (*ret)->hi);
+        (*ret)->valgrind = VALGRIND_STACK_REGISTER(base + GUARD_SIZE, (*ret)->hi);
     return 0;
 }
 
@@ -388,6 +377,7 @@ stack_unbind(struct go_p *p, struct go_g *g)
     STORE(&g->stack, NULL, RELAXED);
     if (s == NULL)
         return;
+    stack_check(g, s);
 #if GO_ASAN
     __asan_unpoison_memory_region((void *)s->lo, (uintptr_t)s - s->lo);
 #endif

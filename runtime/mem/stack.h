@@ -22,7 +22,7 @@ struct go_p;
 #define STACK_CLASSES   11 /* 64 KiB << class: 64 KiB … 64 MiB */
 #define STACK_MIN       ((size_t)64 << 10)
 #define STACK_CLASS_DEF 2 /* 256 KiB */
-#define STACK_GUARD     4096
+#define STACK_CANARY    0x6b617473u
 
 /* The descriptor at the top of each slot. */
 struct go_stack {
@@ -34,13 +34,12 @@ struct go_stack {
     uint32_t slot;     /* number in its class */
     uint32_t valgrind; /* stack id */
     uint32_t trimmed;  /* g->runs at the scavenger's last visit: no second one needed */
+    uint32_t bare;     /* no guard page; see stack_check() */
+    uint32_t canary;   /* last: an overflow from above comes upon it first */
 };
 
-enum stack_guard { STACK_GUARD_NONE, STACK_GUARD_MADVISE, STACK_GUARD_MPROTECT };
-
-/* Probe the kernel; choose the guard method. GODEBUG=guard=madvise|mprotect|none overrides. */
+/* Read $GOSTACK; choose how guard pages are made. */
 void stack_init(void);
-enum stack_guard stack_guard_method(void);
 
 /* The class for a wish in bytes (0: the default), clamped. */
 uint32_t stack_class(size_t size);
@@ -55,6 +54,10 @@ int stack_bind(struct go_p *p, struct go_g *g);
 
 /* Take g's stack from it, into p's cache or (p NULL, cache full) the central pool. */
 void stack_unbind(struct go_p *p, struct go_g *g);
+
+/* End the process if g, at rest or dead, has run off its stack s, which is bare, as far as
+ * can be told afterwards. stack_unbind() and the scavenger ask. */
+void stack_check(const struct go_g *g, const struct go_stack *s);
 
 /* Hand the running stack of one goroutine that ended to a new one of the same class. */
 void stack_pass_on(struct go_g *from, struct go_g *to);

@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "runtime/debug/internal.h"
+#include "runtime/mem/guard.h"
 #include "runtime/mem/stack.h"
 #include "runtime/sched/switch.h"
 
@@ -82,7 +83,7 @@ on_fault(int sig, siginfo_t *info, void *context)
     if (m != NULL && m->g != NULL && m->g->stack != NULL) {
         const struct go_stack *s = m->g->stack;
 
-        if (addr < s->lo && addr >= s->lo - STACK_GUARD)
+        if (addr < s->lo && addr >= s->lo - GUARD_SIZE)
             rt_report_overflow(m->g, info->si_addr, context);
     }
     if ((old->sa_flags & SA_SIGINFO) != 0 && old->sa_sigaction != NULL) {

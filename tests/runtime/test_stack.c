@@ -113,6 +113,71 @@ an_overflow_is_reported_by_id_and_function(void **state)
     expect_overflow("guard=mprotect");
 }
 
+/* Some kilobytes past the end, and back. Nobody hears of it. */
+static void
+overrun_a_little(void)
+{
+    (void)dig(256 * KIB + 8 * KIB);
+}
+
+/* The one whose stack lies below is parked for good, so that nothing but the check ends the
+ * process. */
+static int
+overflow_unseen(int argc, char **argv)
+{
+    int64_t below = go(go_chan_recv, NULL, NULL);
+
+    (void)argc;
+    (void)argv;
+    AWAIT(await_parked(below, "chan receive (nil chan)"));
+    CHECK(go(overrun_a_little) > 0);
+    go_sleep(100 * GO_SECOND);
+    return 0;
+}
+
+static void
+without_guard_an_overflow_is_found_when_its_goroutine_ends(void **state)
+{
+    static struct child_result r;
+    char var[] = "GODEBUG=http2=0,guard=none";
+    char *env[] = {var, NULL};
+
+    (void)state;
+    if (GO_ASAN)
+        SKIP("AddressSanitizer reports overflows in its own way");
+    child_run("overflow_unseen", env, &r);
+    assert_int_equal(r.status, 2);
+    assert_non_null(strstr(r.err, "fatal error: stack overflow: goroutine "));
+    assert_non_null(strstr(r.err, " (overrun_a_little) has exceeded its 262144-byte"));
+}
+
+static void
+a_guard_method_that_is_none_is_refused_in_words(void **state)
+{
+    static const char *const bad[] = {"mprotectx", "MADVISE", ""};
+    static struct child_result r;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char var[64], want[64];
+        char *env[] = {var, NULL};
+
+        (void)snprintf(var, sizeof(var), "GODEBUG=guard=%s,x=1", bad[i]);
+        child_run("return_at_once", env, &r);
+        (void)snprintf(want, sizeof(want), "GODEBUG=guard=%s ignored", bad[i]);
+        assert_int_equal(r.status, 0);
+        assert_non_null(strstr(r.err, want));
+    }
+    {
+        char var[] = "GODEBUG=noguard=7,guards=8"; /* not for us */
+        char *env[] = {var, NULL};
+
+        child_run("return_at_once", env, &r);
+        assert_int_equal(r.status, 0);
+        assert_string_equal(r.err, "");
+    }
+}
+
 /* --- giving back ------------------------------------------------------------------------------ */
 
 static size_t
@@ -231,6 +296,53 @@ GO_TEST(goroutines_park_by_the_hundred_thousand)
     go_chan_unref(stop);
 }
 
+/* As on kernels whose guards cost two mappings each: past a budget stacks go without, and
+ * mappings are left for the rest of the program. */
+static int
+park_more_than_guards(int argc, char **argv)
+{
+    struct go_chan *stop = go_chan_new(0, 0);
+    struct go_wg parked = GO_WG_INIT, ended = GO_WG_INIT;
+    int n = GO_TSAN ? 2000 : GO_ASAN ? 20000 : 70000;
+
+    (void)argc;
+    (void)argv;
+    go_wg_add(&parked, n);
+    go_wg_add(&ended, n);
+    for (int i = 0; i < n; i++)
+        REQUIRE(go(park, stop, &parked, &ended) > 0);
+    go_wg_wait(&parked);
+    for (int i = 0; i < 1000; i++) /* each splits one in three */
+        CHECK(mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+                   -1, 0) != MAP_FAILED);
+    go_chan_close(stop);
+    go_wg_wait(&ended);
+    go_chan_unref(stop);
+    return 0;
+}
+
+static void
+with_few_mappings_some_stacks_go_without_guard(void **state)
+{
+    static struct child_result r;
+    char var[] = "GODEBUG=guard=mprotect";
+    char *env[] = {var, NULL};
+
+    (void)state;
+    child_run("park_more_than_guards", env, &r);
+    if (r.status != 0)
+        fprintf(stderr, "%s", r.err);
+    assert_int_equal(r.status, 0);
+}
+
+static int
+return_at_once(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return 0;
+}
+
 static int
 out_of_address_space(int argc, char **argv)
 {
@@ -306,16 +418,22 @@ main(int argc, char **argv)
 {
     static const struct child_case children[] = {
         {"overflow", overflow, false},
+        {"overflow_unseen", overflow_unseen, false},
+        {"park_more_than_guards", park_more_than_guards, false},
+        {"return_at_once", return_at_once, false},
         {"out_of_address_space", out_of_address_space, false},
         {"print_reserved", print_reserved, false},
     };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stack_grows_deep_into_its_reservation),
         cmocka_unit_test(an_overflow_is_reported_by_id_and_function),
+        cmocka_unit_test(without_guard_an_overflow_is_found_when_its_goroutine_ends),
+        cmocka_unit_test(a_guard_method_that_is_none_is_refused_in_words),
         cmocka_unit_test(memory_falls_after_a_burst_of_goroutines),
         cmocka_unit_test(memory_falls_while_deep_goroutines_idle),
         cmocka_unit_test(without_memory_spawning_fails_and_the_program_goes_on),
         cmocka_unit_test(gostack_sets_the_default_size),
+        cmocka_unit_test(with_few_mappings_some_stacks_go_without_guard),
         cmocka_unit_test(goroutines_park_by_the_hundred_thousand),
     };
 
