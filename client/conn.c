@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <nng/supplemental/tls/tls.h>
+#include <nng/supplemental/util/platform.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,7 +57,11 @@ goctl_fail_unreachable(struct goctl_error *err, const char *url, int nng_error)
         why = "connection refused";
     else if (nng_error == NNG_EPERM)
         why = "permission denied";
-    if (nng_error == NNG_EPERM)
+    else if (nng_error == NNG_EAGAIN)
+        why = "too many others connect";
+    if (nng_error == NNG_EAGAIN)
+        hint = "is it stuck?";
+    else if (nng_error == NNG_EPERM)
         hint = "are you in the group that owns the socket?";
     else if (nng_error == NNG_ECRYPTO || nng_error == NNG_EPEERAUTH)
         hint = "does its certificate match?";
@@ -152,6 +157,22 @@ set_tls(nng_dialer dialer, const char *url, const struct goctl_options *o,
     return r == 0 ? 0 : -1;
 }
 
+/* Dials once, or again and again while the daemon's queue of connections is full: a crowd of
+ * clients that come at once only has to wait a little. */
+static int
+start(nng_dialer dialer, int64_t patience_ns)
+{
+    int64_t until = goctl_now() + patience_ns;
+    int r;
+
+    for (;;) {
+        r = nng_dialer_start(dialer, 0);
+        if (r != NNG_EAGAIN || goctl_now() >= until)
+            return r;
+        nng_msleep(RECONNECT_MIN_MS);
+    }
+}
+
 static int
 dial(struct goctl *c, const struct goctl_options *o, bool tls, struct goctl_error *err)
 {
@@ -166,7 +187,7 @@ dial(struct goctl *c, const struct goctl_options *o, bool tls, struct goctl_erro
     (void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
     if (tls && set_tls(dialer, c->url, o, err) < 0)
         return -1;
-    r = nng_dialer_start(dialer, 0);
+    r = start(dialer, c->patience_ns);
     if (r != 0)
         return goctl_fail_unreachable(err, c->url, r);
     return 0;

@@ -19,6 +19,15 @@
 #define ANSWER_TIME (2 * GO_SECOND)       /* for calls under way when the daemon stops */
 #define FLUSH_TIME  (50 * GO_MILLISECOND) /* for their replies to leave */
 #define SPARE_MAX   64 /* receiving contexts kept when load goes down */
+#define STOP_EVERY  (10 * GO_MILLISECOND)
+
+/*
+ * Stopping. nng 1.5.2 frees a socket that is closed while one of its contexts is in use
+ * under the hands of that user (nni_ctx_rele lets the socket go before it is done with the
+ * context). So rpc_stop() ends all workers first, and closes the socket when the last has
+ * closed its context. An aio that is aborted just before its operation begins goes on as if
+ * nothing had happened: therefore it aborts again and again.
+ */
 
 struct rpc {
     struct daemon *d;
@@ -29,8 +38,10 @@ struct rpc {
     struct go_mutex mu;
     /* Guarded by mu. */
     int64_t n, receiving;
-    struct worker *busy; /* serving a call, until its reply is sent */
-    struct go_cond idle; /* busy became empty */
+    bool stopping;
+    struct worker *all;
+    struct worker *busy;    /* serving a call, until its reply is sent */
+    struct go_cond changed; /* busy became empty, or all */
 };
 
 /* A context and its goroutine. */
@@ -41,7 +52,8 @@ struct worker {
     struct go_sem done; /* a unit when the aio has ended */
 
     /* Guarded by rpc->mu. */
-    struct worker *next, **link;
+    struct worker *all_next, **all_link;
+    struct worker *next, **link; /* of the busy ones */
     uint32_t pipe;
     struct go_ctx *call_ctx;
 };
@@ -149,7 +161,7 @@ busy_leave(struct worker *w)
     if (w->next != NULL)
         w->next->link = w->link;
     if (rpc->busy == NULL)
-        go_cond_broadcast(&rpc->idle);
+        go_cond_broadcast(&rpc->changed);
     go_mutex_unlock(&rpc->mu);
 }
 
@@ -181,7 +193,7 @@ took_last(struct rpc *rpc)
     bool last;
 
     go_mutex_lock(&rpc->mu);
-    last = --rpc->receiving == 0 && rpc->n < rpc->max;
+    last = --rpc->receiving == 0 && rpc->n < rpc->max && !rpc->stopping;
     go_mutex_unlock(&rpc->mu);
     return last;
 }
@@ -193,10 +205,42 @@ receive_again(struct rpc *rpc)
     bool again;
 
     go_mutex_lock(&rpc->mu);
-    again = rpc->receiving < SPARE_MAX;
+    again = rpc->receiving < SPARE_MAX && !rpc->stopping;
     rpc->receiving += again;
     go_mutex_unlock(&rpc->mu);
     return again;
+}
+
+static void
+all_enter(struct worker *w)
+{
+    struct rpc *rpc = w->rpc;
+
+    go_mutex_lock(&rpc->mu);
+    w->all_next = rpc->all;
+    w->all_link = &rpc->all;
+    if (w->all_next != NULL)
+        w->all_next->all_link = &w->all_next;
+    rpc->all = w;
+    rpc->n++;
+    rpc->receiving++;
+    go_mutex_unlock(&rpc->mu);
+}
+
+/* From here on nobody else knows w. */
+static void
+all_leave(struct worker *w)
+{
+    struct rpc *rpc = w->rpc;
+
+    go_mutex_lock(&rpc->mu);
+    *w->all_link = w->all_next;
+    if (w->all_next != NULL)
+        w->all_next->all_link = w->all_link;
+    rpc->n--;
+    if (rpc->all == NULL)
+        go_cond_broadcast(&rpc->changed);
+    go_mutex_unlock(&rpc->mu);
 }
 
 static void
@@ -213,11 +257,9 @@ worker_main(struct worker *w)
             log_warning("no memory for another call context");
         serve(w, msg);
     } while (receive_again(rpc));
+    all_leave(w);
     GO_BLOCKING((nng_ctx_close(w->ctx), nng_aio_free(w->aio), 0));
     free(w);
-    go_mutex_lock(&rpc->mu);
-    rpc->n--;
-    go_mutex_unlock(&rpc->mu);
 }
 
 static int
@@ -233,15 +275,12 @@ worker_add(struct rpc *rpc)
         goto fail;
     if (nng_ctx_open(&w->ctx, rpc->sock) != 0)
         goto fail_aio;
-    go_mutex_lock(&rpc->mu);
-    rpc->n++;
-    rpc->receiving++;
-    go_mutex_unlock(&rpc->mu);
+    all_enter(w);
     if (go_opt((&(const struct go_opts){.name = "call", .wg = &rpc->wg}), worker_main,
                w) > 0)
         return 0;
+    all_leave(w);
     go_mutex_lock(&rpc->mu);
-    rpc->n--;
     rpc->receiving--;
     go_mutex_unlock(&rpc->mu);
     (void)nng_ctx_close(w->ctx);
@@ -264,7 +303,7 @@ rpc_start(struct daemon *d, const struct config *cfg, struct rpc **ret, char *er
         free(rpc);
         return r;
     }
-    go_cond_init(&rpc->idle, &rpc->mu);
+    go_cond_init(&rpc->changed, &rpc->mu);
     rpc->d = d;
     rpc->max = cfg->limits.calls + cfg->limits.waiters;
     (void)nng_pipe_notify(rpc->sock, NNG_PIPE_EV_REM_POST, pipe_gone, rpc);
@@ -285,6 +324,23 @@ rpc_start(struct daemon *d, const struct config *cfg, struct rpc **ret, char *er
     return 0;
 }
 
+/* Ends every call and every worker. */
+static void
+stop_workers(struct rpc *rpc)
+{
+    go_mutex_lock(&rpc->mu);
+    rpc->stopping = true;
+    while (rpc->all != NULL) {
+        for (struct worker *w = rpc->busy; w != NULL; w = w->next)
+            go_ctx_cancel(w->call_ctx);
+        for (struct worker *w = rpc->all; w != NULL; w = w->all_next)
+            nng_aio_abort(w->aio, NNG_ECANCELED);
+        (void)go_cond_wait_until(&rpc->changed, go_deadline(STOP_EVERY));
+    }
+    go_mutex_unlock(&rpc->mu);
+    go_wg_wait(&rpc->wg);
+}
+
 void
 rpc_stop(struct rpc *rpc)
 {
@@ -295,12 +351,12 @@ rpc_stop(struct rpc *rpc)
         return;
     go_mutex_lock(&rpc->mu);
     while (r == 0 && rpc->busy != NULL)
-        r = go_cond_wait_until(&rpc->idle, deadline);
+        r = go_cond_wait_until(&rpc->changed, deadline);
     go_mutex_unlock(&rpc->mu);
     /* nng reports a reply as sent when its pipe has taken it; closing drops what the pipe
      * has not written. */
     go_sleep(FLUSH_TIME);
+    stop_workers(rpc);
     (void)GO_BLOCKING(nng_close(rpc->sock));
-    go_wg_wait(&rpc->wg);
     free(rpc);
 }

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -10,36 +11,63 @@ import time
 
 LIMIT = 60  # seconds: no single answer may take longer
 
+# ThreadSanitizer sleeps for a second at each exit otherwise, and there are many processes.
+os.environ["TSAN_OPTIONS"] = os.environ.get("TSAN_OPTIONS", "") + ":atexit_sleep_ms=0"
+
+
+class Skip(Exception):
+    """What a test needs is not here; says what."""
+
 
 class Daemon:
-    def __init__(self, gojobd, rpc, config=""):
-        self.gojobd, self.rpc = gojobd, rpc
+    def __init__(self, gojobd, rpc, goctl=None, config=""):
+        self.gojobd, self.rpc, self.goctl = gojobd, rpc, goctl
         self.dir = tempfile.mkdtemp(prefix="gojobd-test-")
         self.url = f"ipc://{self.dir}/s.sock"
         self.config = f"{self.dir}/gojobd.yaml"
+        self.state = f"{self.dir}/state"
         self.log_path = f"{self.dir}/log"
         os.mkdir(f"{self.dir}/files")
         self.configure(config)
         self.process = None
 
-    def configure(self, config):
+    def configure(self, config, listen=()):
+        """The configuration; listen holds URLs beside the Unix socket's."""
         with open(self.config, "w") as f:
-            f.write(f"state_dir: {self.dir}/state\nlisten: ['{self.url}']\n"
+            f.write(f"state_dir: {self.state}\nlisten: {[self.url, *listen]}\n"
                     f"events: ['ipc://{self.dir}/e.sock']\n"
                     f"files: {{roots: ['{self.dir}/files']}}\n{config}\n")
 
-    def start(self):
-        self.spawn()
+    def start(self, before=()):
+        """Runs it, behind the words of before, until it answers."""
+        self.spawn(before)
         with self.client() as c:
             c.call("ping", {})
 
-    def spawn(self):
+    def spawn(self, before=()):
         log = open(self.log_path, "ab")
         env = dict(os.environ)
         env.pop("NOTIFY_SOCKET", None)
-        self.process = subprocess.Popen([self.gojobd, "--config", self.config], stderr=log,
-                                        env=env)
+        self.process = subprocess.Popen([*before, self.gojobd, "--config", self.config],
+                                        stderr=log, env=env)
         log.close()
+
+    def refuses_to_start(self, *args):
+        """What it says when it does not start, and the status it exits with."""
+        got = subprocess.run([self.gojobd, "--config", self.config, *args],
+                             capture_output=True, text=True, timeout=LIMIT)
+        return got.returncode, got.stderr
+
+    def ctl(self, *args, url=None, **more):
+        """Runs goctl to its end."""
+        env = {k: v for k, v in os.environ.items() if not k.startswith("GOJOBD")}
+        return subprocess.run([self.goctl, "-u", url or self.url, *args], env=env, text=True,
+                              capture_output=True, timeout=LIMIT, **more)
+
+    def ctl_start(self, *args, **more):
+        """Starts goctl, with pipes."""
+        return subprocess.Popen([self.goctl, "-u", self.url, *args], text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
 
     def client(self, *args):
         return Client(self, args)
@@ -137,6 +165,12 @@ class Client:
         return [jobs[i] for i in rep["ids"]]
 
 
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 def until(condition, what):
     """Polls: for what no call waits for."""
     end = time.monotonic() + LIMIT
@@ -145,16 +179,24 @@ def until(condition, what):
         time.sleep(0.01)
 
 
+def sentences(namespace):
+    """A module's tests: its own functions but those that begin with "_"."""
+    return [v for k, v in namespace.items() if callable(v) and not k.startswith("_")
+            and getattr(v, "__module__", "") == "__main__"]
+
+
 def main(tests):
     """Runs functions of a Daemon, named as sentences, and prints TAP."""
-    gojobd, rpc = sys.argv[1:3]
+    binaries = [os.path.abspath(path) for path in sys.argv[1:4]]
     failed = 0
     print(f"1..{len(tests)}")
     for n, test in enumerate(tests, 1):
-        daemon = Daemon(gojobd, rpc)
+        daemon = Daemon(*binaries)
         try:
             test(daemon)
             print(f"ok {n} - {test.__name__}", flush=True)
+        except Skip as e:
+            print(f"ok {n} - {test.__name__} # SKIP {e}", flush=True)
         except Exception as e:  # a test's failure must not hide the next ones
             failed += 1
             print(f"not ok {n} - {test.__name__}", flush=True)

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Calls, good and bad, to a real daemon."""
 import hashlib
-import socket
 
 import daemon
 from daemon import until
@@ -202,33 +201,11 @@ def events_tell_everything_in_order(d):
         assert len(done) == 10
 
 
-def five_hundred_clients_wait_at_once(d):
-    d.start()
-    clients = []
-    try:
-        with d.client() as c:
-            rep = c.call("submit", {"jobs": [{"timer": {"every": "1500ms"}}]})
-            for _ in range(500):
-                clients.append(d.client())
-                clients[-1].send("wait", {"batch": rep["batch"], "timeout": "30s"})
-            assert all(w.receive()["done"] for w in clients)
-    finally:
-        for w in clients:
-            w.close()
-
-
 def a_token_says_what_its_owner_may(d):
     hashes = [hashlib.sha256(t).hexdigest() for t in (b"look", b"work")]
-    d.configure("")
-    with open(d.config) as f:
-        text = f.read()
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        url = "tcp://127.0.0.1:%d" % s.getsockname()[1]
-    text = text.replace("listen: [", f"listen: ['{url}', ")
-    with open(d.config, "w") as f:
-        f.write(text + f"tokens: [{{name: a, sha256: {hashes[0]}, access: read}}, "
-                       f"{{name: b, sha256: {hashes[1]}}}]\n")
+    url = f"tcp://127.0.0.1:{daemon.free_port()}"
+    d.configure(f"tokens: [{{name: a, sha256: {hashes[0]}, access: read}}, "
+                f"{{name: b, sha256: {hashes[1]}}}]", [url])
     d.start()
     d.url = url
     job = {"jobs": [{"sum": {"numbers": [1]}}]}
@@ -243,5 +220,4 @@ def a_token_says_what_its_owner_may(d):
 
 
 if __name__ == "__main__":
-    daemon.main([v for k, v in list(globals().items())
-                 if callable(v) and getattr(v, "__module__", "") == "__main__"])
+    daemon.main(daemon.sentences(globals()))

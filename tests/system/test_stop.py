@@ -131,5 +131,4 @@ def a_waiting_client_gets_its_answer_from_the_next_daemon(d):
 
 
 if __name__ == "__main__":
-    daemon.main([v for k, v in list(globals().items())
-                 if callable(v) and getattr(v, "__module__", "") == "__main__"])
+    daemon.main(daemon.sentences(globals()))
