@@ -82,21 +82,23 @@ insert(int64_t n, int per, int64_t *batch)
 }
 
 static void
-finish(const struct store_claims *c, size_t from, size_t to)
+finish(const struct store_claims *c)
 {
     static const char result[30];
+    static struct store_finish f[STORE_MESSAGE_MAX];
+    static const struct store_finish *v[STORE_MESSAGE_MAX];
 
-    for (size_t i = from; i < to; i++) {
-        struct store_finish f = {.id = c->v[i].id,
-                                 .attempt = c->v[i].attempt,
-                                 .lane = c->v[i].lane,
-                                 .batch = c->v[i].batch,
-                                 .outcome = STORE_END_SUCCEEDED,
-                                 .result = result,
-                                 .result_len = sizeof(result)};
-
-        must(store_finish(st, &f, NULL), "finish");
+    for (size_t i = 0; i < c->n; i++) {
+        f[i] = (struct store_finish){.id = c->v[i].id,
+                                     .attempt = c->v[i].attempt,
+                                     .lane = c->v[i].lane,
+                                     .batch = c->v[i].batch,
+                                     .outcome = STORE_END_SUCCEEDED,
+                                     .result = result,
+                                     .result_len = sizeof(result)};
+        v[i] = &f[i];
     }
+    must(store_finish_all(st, v, c->n), "finish");
 }
 
 /* Claim n jobs, per a commit, and finish them, per a commit. */
@@ -113,7 +115,7 @@ drain(int64_t n, int per)
         if (c.n != (size_t)per)
             must(-1, "claim found too few");
         must(store_begin(st, NOW + i, STORE_SYNC), "begin");
-        finish(&c, 0, c.n);
+        finish(&c);
         must(store_keep_step(st, &keep, 100), "keep");
         must(store_commit(st), "commit");
         must(store_checkpoint_due(st), "checkpoint");

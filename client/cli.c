@@ -74,8 +74,8 @@ cli_call(struct cli *cli, PbRequest *req, PbResponse__ReplyCase what, int *ret_c
     return reply;
 }
 
-static bool
-number(const char *s, uint64_t *ret)
+bool
+cli_count(const char *s, uint64_t *ret)
 {
     char *end;
 
@@ -89,7 +89,7 @@ number(const char *s, uint64_t *ret)
 bool
 cli_id(const char *s, uint64_t *ret)
 {
-    if (number(s, ret) && *ret != 0)
+    if (cli_count(s, ret) && *ret != 0)
         return true;
     (void)out_fail(EXIT_USAGE, "\"%s\" is not the number of a job", s);
     return false;
@@ -100,7 +100,7 @@ cli_batch(const char *s, uint64_t *ret_id, const char **ret_name)
 {
     *ret_id = 0;
     *ret_name = NULL;
-    if (!number(s, ret_id) || *ret_id == 0) {
+    if (!cli_count(s, ret_id) || *ret_id == 0) {
         *ret_id = 0;
         *ret_name = s;
     }

@@ -76,6 +76,8 @@ struct goctl_reply *cli_call(struct cli *cli, PbRequest *req, PbResponse__ReplyC
 
 /* A job's number; false after a complaint. */
 bool cli_id(const char *s, uint64_t *ret);
+/* A number from 0. Says nothing. */
+bool cli_count(const char *s, uint64_t *ret);
 /* A batch's number, or else its name. */
 void cli_batch(const char *s, uint64_t *ret_id, const char **ret_name);
 

@@ -78,9 +78,11 @@ const struct opt opt_table[] = {
     {"db", 0, OPT_TEXT, AT(db), "NAME", "a database of the configuration"},
     {"param", 0, OPT_TEXTS, AT(params), "V", "the next ? or $n; JSON, else text"},
     {"max-rows", 0, OPT_COUNT, AT(max_rows), "N", "rows returned at most"},
-    {"every", 'e', OPT_DURATION, AT(every_ns), "D", "between two ticks, or two runs"},
+    {"every", 'e', OPT_DURATION, AT(every_ns), "D",
+     "run again and again; of a timer: its --tick"},
+    {"tick", 0, OPT_DURATION, AT(tick_ns), "D", "between two ticks of a timer"},
     {"first", 0, OPT_DURATION, AT(first_ns), "D",
-     "before the first tick; default --every"},
+     "before the first tick; default --tick"},
     {"count", 0, OPT_COUNT, AT(count), "N", "how many; default 1"},
 
     {"state", 's', OPT_TEXTS, AT(states), "S",

@@ -50,7 +50,7 @@ struct args {
     char *db;
     struct texts params;
     int64_t max_rows;
-    int64_t every_ns, first_ns, count;
+    int64_t every_ns, tick_ns, first_ns, count;
 
     /* Choosing and showing. */
     struct texts states, kinds;

@@ -7,38 +7,74 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "client/schedule.h"
 #include "client/show.h"
 #include "client/spec.h"
 #include "proto/json.h"
 
-static void
-schedules_print(PbSchedule *const *list, size_t n)
+static const char *
+state_of(const PbSchedule *s)
 {
-    static const char *const heads[] = {">ID",  "NAME",  "WHEN", "NEXT",
-                                        "LAST", ">RUNS", "STATE"};
-    struct table t;
+    if (PB_GET(s, paused, false))
+        return "paused";
+    return s->next != NULL ? "active" : "over";
+}
+
+/* "every 1h00m", "0 8 * * * Europe/Berlin", "at 2026-12-01 08:00:00". */
+static void
+add_when(struct table *t, const PbScheduleSpec *spec)
+{
     char text[SHOW_TEXT_MAX];
 
-    table_init(&t, sizeof(heads) / sizeof(heads[0]), heads);
+    if (spec != NULL && spec->cron != NULL)
+        table_printf(t, "%s%s%s", spec->cron, spec->tz != NULL ? " " : "",
+                     spec->tz != NULL ? spec->tz : "");
+    else if (spec != NULL && spec->every != NULL)
+        table_printf(t, "every %s", show_span(pb_duration_ns(spec->every, 0), text));
+    else if (spec != NULL && spec->at != NULL)
+        table_printf(t, "at %s", show_time(spec->at, text));
+    else
+        table_text(t, NULL);
+}
+
+static void
+schedules_print(struct table *t, PbSchedule *const *list, size_t n)
+{
+    char text[SHOW_TEXT_MAX];
+
     for (size_t i = 0; i < n; i++) {
         const PbSchedule *s = list[i];
 
-        table_printf(&t, "%" PRIu64, s->id);
-        table_text(&t, s->name);
-        if (s->spec != NULL && s->spec->cron != NULL)
-            table_printf(&t, "%s %s", s->spec->cron,
-                         s->spec->tz != NULL ? s->spec->tz : "");
-        else if (s->spec != NULL && s->spec->every != NULL)
-            table_printf(&t, "every %s",
-                         show_span(pb_duration_ns(s->spec->every, 0), text));
+        table_printf(t, "%" PRIu64, s->id);
+        table_text(t, s->name);
+        table_text(t, state_of(s));
+        add_when(t, s->spec);
+        table_text(t, show_time(s->next, text));
+        table_text(t, show_time(s->last, text));
+        if (s->has_last_batch)
+            table_printf(t, "%" PRIu64, s->last_batch);
         else
-            table_text(&t, "once");
-        table_text(&t, show_time(s->next, text));
-        table_text(&t, show_time(s->last, text));
-        table_printf(&t, "%" PRIu64, s->runs);
-        table_text(&t, PB_GET(s, paused, false) ? "paused" : "");
+            table_text(t, NULL);
+        table_printf(t, "%" PRIu64, PB_GET(s, runs, 0));
+        table_printf(t, "%" PRIu64, PB_GET(s, missed, 0));
+        table_printf(t, "%" PRIu64, PB_GET(s, skipped, 0));
+        table_text(t, PB_GET(s, config, false) ? "config" : NULL);
     }
-    table_print(&t);
+    table_print(t);
+}
+
+static const char *const heads[] = {">ID",     "NAME",     "STATE",  "WHEN",
+                                    "NEXT",    "LAST",     ">BATCH", ">RUNS",
+                                    ">MISSED", ">SKIPPED", "FROM"};
+enum { HEADS = sizeof(heads) / sizeof(heads[0]) };
+
+static void
+print_one(PbSchedule *s)
+{
+    struct table t;
+
+    table_init(&t, HEADS, heads);
+    schedules_print(&t, &s, 1);
     table_fini(&t);
 }
 
@@ -56,7 +92,7 @@ schedule_call(struct cli *cli, PbRequest *req)
     if (cli->a.json)
         out_json(PB_BASE(s));
     else
-        schedules_print(&s, 1);
+        print_one(s);
     goctl_reply_free(reply);
     return 0;
 }
@@ -141,9 +177,11 @@ run_ls(struct cli *cli)
 {
     PbScheduleList list = PB_SCHEDULE_LIST__INIT;
     PbRequest req = PB_REQUEST__INIT;
+    struct table t;
     bool more = true;
     int code = 0;
 
+    table_init(&t, HEADS, heads);
     req.call_case = PB_REQUEST__CALL_SCHEDULE_LIST;
     req.schedule_list = &list;
     PB_SET(&list, limit, 1000);
@@ -159,17 +197,45 @@ run_ls(struct cli *cli)
             for (size_t i = 0; i < r->n_schedules; i++)
                 out_json(PB_BASE(r->schedules[i]));
         else
-            schedules_print(r->schedules, r->n_schedules);
+            schedules_print(&t, r->schedules, r->n_schedules);
         more = r->has_next && r->n_schedules > 0;
         PB_SET(&list, after, r->next);
         goctl_reply_free(reply);
     }
+    table_fini(&t);
     return code;
 }
 
+enum { NEXT_DFLT = 10, NEXT_MAX = 10000 };
+
+/* How many: --count, or the word after the schedule. */
+static bool
+next_count(struct cli *cli, size_t place, uint32_t *ret)
+{
+    const char *word = place < cli->argc ? cli->argv[place] : NULL;
+    uint64_t n = NEXT_DFLT;
+
+    if (opt_given(&cli->a, "count"))
+        n = (uint64_t)cli->a.count;
+    if (word != NULL && !cli_count(word, &n)) {
+        (void)out_fail(EXIT_USAGE, "\"%s\" is not a number of times", word);
+        return false;
+    }
+    if (n == 0 || n > NEXT_MAX) {
+        (void)out_fail(EXIT_USAGE, "from 1 to %d times can be asked for", NEXT_MAX);
+        return false;
+    }
+    *ret = (uint32_t)n;
+    return true;
+}
+
+/* Of a stored schedule, or of the times that options give. */
 static int
 run_next(struct cli *cli)
 {
+    bool draft = opt_given(&cli->a, "cron") || opt_given(&cli->a, "every") ||
+                 opt_given(&cli->a, "at");
+    PbScheduleSpec spec = PB_SCHEDULE_SPEC__INIT;
     PbScheduleNext next = PB_SCHEDULE_NEXT__INIT;
     PbRequest req = PB_REQUEST__INIT;
     struct goctl_reply *reply;
@@ -177,8 +243,20 @@ run_next(struct cli *cli)
     char text[SHOW_TEXT_MAX];
     int code = 0;
 
-    next.ref = reference(cli);
-    PB_SET(&next, count, opt_given(&cli->a, "count") ? (uint32_t)cli->a.count : 10);
+    if (cli->argc < 1 && !draft)
+        return out_fail(EXIT_USAGE,
+                        "of which? A schedule's name or number, or --cron LINE");
+    if (cli->argc > 1 && draft)
+        return out_fail(EXIT_USAGE, "give either a schedule or its times, not both");
+    if (draft && !schedule_times(cli, false, &spec))
+        return EXIT_USAGE;
+    next.has_count = 1;
+    if (!next_count(cli, draft ? 0 : 1, &next.count))
+        return EXIT_USAGE;
+    if (draft)
+        next.spec = &spec;
+    else
+        next.ref = reference(cli);
     req.call_case = PB_REQUEST__CALL_SCHEDULE_NEXT;
     req.schedule_next = &next;
     reply = cli_call(cli, &req, PB_RESPONSE__REPLY_SCHEDULE_NEXT, &code);
@@ -234,92 +312,52 @@ make_jobs(struct cli *cli, struct spec_list *ret)
     return true;
 }
 
-static bool
-parse_policies(struct cli *cli, PbScheduleSpec *spec)
-{
-    struct proto_err err = {0};
-    int v = 0;
-
-    if (cli->a.missed != NULL) {
-        if (proto_enum_parse(&pb_schedule_spec__missed__descriptor, cli->a.missed, &v,
-                             "--missed", &err) < 0)
-            goto wrong;
-        PB_SET(spec, missed, (PbScheduleSpec__Missed)v);
-    }
-    if (cli->a.overlap != NULL) {
-        if (proto_enum_parse(&pb_schedule_spec__overlap__descriptor, cli->a.overlap, &v,
-                             "--overlap", &err) < 0)
-            goto wrong;
-        PB_SET(spec, overlap, (PbScheduleSpec__Overlap)v);
-    }
-    return true;
-wrong:
-    (void)out_fail(EXIT_USAGE, "%s", err.text);
-    return false;
-}
-
 static int
 run_add(struct cli *cli)
 {
-    struct args *a = &cli->a;
+    static const struct schedule_source none;
     PbScheduleSpec spec = PB_SCHEDULE_SPEC__INIT;
-    PbScheduleAdd add = PB_SCHEDULE_ADD__INIT;
-    PbRequest req = PB_REQUEST__INIT;
-    struct spec_list l = {0};
+    struct spec_list l = {.n = 0};
 
-    spec.name = a->name;
-    spec.cron = a->cron;
-    spec.tz = a->tz;
-    if (opt_given(a, "every"))
-        spec.every = cli_duration(cli, a->every_ns);
-    if (opt_given(a, "at"))
-        spec.at = cli_timestamp(cli, a->at_ns);
-    if (opt_given(a, "until"))
-        spec.until = cli_timestamp(cli, a->until_ns);
-    if (opt_given(a, "jitter"))
-        spec.jitter = cli_duration(cli, a->jitter_ns);
-    if (a->paused)
-        PB_SET(&spec, paused, true);
-    if (spec.cron == NULL && spec.every == NULL && spec.at == NULL)
-        return out_fail(EXIT_USAGE, "when? --cron LINE, --every D or --at TIME");
-    a->name = NULL; /* the schedule's, not its jobs' */
-    a->at_ns = 0;
-    if (!parse_policies(cli, &spec) || !make_jobs(cli, &l))
+    if (!schedule_times(cli, false, &spec) || !make_jobs(cli, &l))
         return EXIT_USAGE;
-    for (size_t i = 0; i < l.n; i++)
-        if (!spec_defaults(cli, &cli->arena, l.specs[i]))
-            return EXIT_USAGE;
-    spec.jobs = l.specs;
-    spec.n_jobs = l.n;
-    add.spec = &spec;
-    PB_SET(&add, replace, a->replace);
-    PB_SET(&add, dry_run, a->dry_run);
-    req.call_case = PB_REQUEST__CALL_SCHEDULE_ADD;
-    req.schedule_add = &add;
-    return schedule_call(cli, &req);
+    return schedule_add(cli, &spec, &l, &none);
 }
 
 const struct command schedule_commands[] = {
     {"schedule ls", "", "List schedules", "", NULL, "schedule ls", 0, 0, false, run_ls},
     {"schedule add", "KIND ARGUMENT... | JSON", "Submit jobs again and again",
-     "cron every at tz missed overlap jitter until paused replace dry-run name timeout "
-     "priority retries queue label method header data keep-body content file format "
-     "column "
-     "db param",
-     "KIND and its arguments are those of submit; JSON is one job.",
+     SCHEDULE_OPTIONS
+     "at after dry-run name timeout priority retries backoff queue label deadline "
+     "fail-fast max-parallel method header data http keep-body no-follow no-verify "
+     "any-status max-bytes content no-glob offset length file format column delimiter "
+     "parts db param max-rows tick first count",
+     "KIND and its arguments are those of submit; JSON is one job. When:\n"
+     "  --cron LINE   minute hour day month weekday, or @daily and the like; in --tz\n"
+     "  --every D     each D from --at, or from now; a timer's tick is --tick\n"
+     "  --at TIME     once; beside --every the first run, beside --cron none before\n"
+     "Each run is a batch; --deadline, --fail-fast and --max-parallel are of each.\n"
+     "  --missed once|skip|all       runs that the daemon could not start in time\n"
+     "  --overlap skip|queue|allow   a run that is due while the last one goes on",
      "schedule add --name hourly --every 1h fetch https://example.org/", 1, ARGS_ANY,
      false, run_add},
     {"schedule show", "SCHEDULE", "A schedule's state", "", NULL, "schedule show hourly",
      1, 1, false, run_show},
-    {"schedule pause", "SCHEDULE", "Let it rest", "", NULL, "schedule pause hourly", 1, 1,
-     false, run_pause},
-    {"schedule resume", "SCHEDULE", "Go on", "", NULL, "schedule resume hourly", 1, 1,
-     false, run_resume},
-    {"schedule rm", "SCHEDULE", "Remove it; its batches stay", "", NULL,
+    {"schedule pause", "SCHEDULE", "Let it rest", "",
+     "It stays so until it is resumed, however often the daemon starts.",
+     "schedule pause hourly", 1, 1, false, run_pause},
+    {"schedule resume", "SCHEDULE", "Go on", "",
+     "With the next time to come: what was passed over is not made up for.",
+     "schedule resume hourly", 1, 1, false, run_resume},
+    {"schedule rm", "SCHEDULE", "Remove it; its batches stay", "",
+     "One that stands in the daemon's configuration is removed there.",
      "schedule rm hourly", 1, 1, false, run_rm},
-    {"schedule run-now", "SCHEDULE", "Run it once, now", "", NULL,
+    {"schedule run-now", "SCHEDULE", "Run it once, now", "",
+     "Beside its times, which stay, and even if it is paused or a run goes on.",
      "schedule run-now hourly", 1, 1, false, run_now},
-    {"schedule next", "SCHEDULE", "The times it runs next", "count", NULL,
-     "schedule next hourly --count 5", 1, 1, false, run_next},
+    {"schedule next", "SCHEDULE [N] | --cron LINE [N]", "The times it runs next",
+     "count cron every at after tz until jitter",
+     "N times, 10 without. Times can be looked at before there is a schedule.",
+     "schedule next hourly 5", 0, 2, false, run_next},
     {0},
 };

@@ -104,11 +104,28 @@ spec_defaults(struct cli *cli, struct proto_arena *arena, PbJobSpec *spec)
         spec->key = a->key;
     if (spec->queue == NULL)
         spec->queue = a->queue;
+    if (spec->at == NULL && spec->after == NULL &&
+        (!duration_default(arena, a->after_ns, &spec->after) ||
+         !time_default(arena, a->at_ns, &spec->at)))
+        return false;
     return duration_default(arena, a->timeout_ns, &spec->timeout) &&
-           duration_default(arena, a->after_ns, &spec->after) &&
-           time_default(arena, a->at_ns, &spec->at) &&
            backoff_default(cli, arena, spec) && labels_default(cli, arena, spec) &&
            needs_default(cli, arena, spec);
+}
+
+PbBatchSpec *
+spec_batch(struct cli *cli)
+{
+    const struct args *a = &cli->a;
+    PbBatchSpec *b = cli_new(cli, &pb_batch_spec__descriptor);
+
+    if (a->deadline_ns > 0)
+        b->timeout = cli_duration(cli, a->deadline_ns);
+    if (a->fail_fast)
+        PB_SET(b, fail_fast, true);
+    if (opt_given(a, "max-parallel"))
+        PB_SET(b, max_parallel, (uint32_t)a->max_parallel);
+    return b;
 }
 
 /* --- by kind ---------------------------------------------------------------------------- */
@@ -440,8 +457,8 @@ spec_timer(struct cli *cli, struct spec_list *ret)
     PbJobSpec *spec;
     PbTimerSpec *t;
 
-    if (!opt_given(a, "every") && !opt_given(a, "first")) {
-        (void)out_fail(EXIT_USAGE, "submit timer needs --every D");
+    if (!opt_given(a, "tick") && !opt_given(a, "every") && !opt_given(a, "first")) {
+        (void)out_fail(EXIT_USAGE, "a timer needs --tick D, or submit timer's --every D");
         return false;
     }
     list_init(cli, ret, 1);
@@ -449,8 +466,8 @@ spec_timer(struct cli *cli, struct spec_list *ret)
     t = cli_new(cli, &pb_timer_spec__descriptor);
     spec->kind_case = PB_JOB_SPEC__KIND_TIMER;
     spec->timer = t;
-    if (opt_given(a, "every"))
-        t->every = cli_duration(cli, a->every_ns);
+    if (opt_given(a, "tick") || opt_given(a, "every"))
+        t->every = cli_duration(cli, opt_given(a, "tick") ? a->tick_ns : a->every_ns);
     if (opt_given(a, "first"))
         t->after = cli_duration(cli, a->first_ns);
     if (opt_given(a, "count"))

@@ -10,6 +10,9 @@
  * arena. False after a complaint. */
 bool spec_defaults(struct cli *cli, struct proto_arena *arena, PbJobSpec *spec);
 
+/* What --deadline, --fail-fast and --max-parallel say of a batch. */
+PbBatchSpec *spec_batch(struct cli *cli);
+
 /* "fetch", "read", ...: one spec an argument, or one for all (sum of numbers, timer).
  * Lives in the command's arena. subject names what it is about. False after a complaint. */
 struct spec_list {

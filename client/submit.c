@@ -13,6 +13,7 @@
 
 #include "client/cli.h"
 #include "client/conn.h"
+#include "client/schedule.h"
 #include "client/spec.h"
 #include "client/submitter.h"
 #include "client/waiter.h"
@@ -119,13 +120,31 @@ session_end(struct session *t)
     return code;
 }
 
+typedef bool make_fn(struct cli *cli, struct spec_list *ret);
+
+/* The jobs again and again. */
 static int
-submit_list(struct cli *cli, bool (*make)(struct cli *cli, struct spec_list *ret))
+repeat_list(struct cli *cli, make_fn *make)
 {
+    static const struct schedule_source none;
+    PbScheduleSpec spec = PB_SCHEDULE_SPEC__INIT;
+    struct spec_list l;
+
+    if (!schedule_times(cli, make == spec_timer, &spec) || !make(cli, &l))
+        return EXIT_USAGE;
+    return schedule_add(cli, &spec, &l, &none);
+}
+
+static int
+submit_list(struct cli *cli, make_fn *make)
+{
+    bool timer = make == spec_timer;
     struct spec_list l;
     struct session t;
 
-    if (!make(cli, &l) || !session_init(&t, cli))
+    if (schedule_wanted(cli, timer))
+        return repeat_list(cli, make);
+    if (!schedule_unasked(cli, timer) || !make(cli, &l) || !session_init(&t, cli))
         return EXIT_USAGE;
     t.s.keep_ids = true;
     for (size_t i = 0; i < l.n && t.s.code == 0; i++) {
@@ -221,6 +240,10 @@ run_file(struct cli *cli)
     if (path == NULL)
         return out_fail(EXIT_USAGE, "submit what? fetch, read, sum, sql, timer, or "
                                     "-f FILE; see goctl help submit");
+    if (schedule_wanted(cli, false))
+        return schedule_add_file(cli);
+    if (!schedule_unasked(cli, false))
+        return EXIT_USAGE;
     if (strcmp(path, "-") != 0) {
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
@@ -307,7 +330,15 @@ submit_add(struct cli *cli)
     return cmd->run(cli);
 }
 
-#define BATCH_OPTIONS SUBMIT_JOB_OPTIONS "deadline batch fail-fast max-parallel "
+#define BATCH_OPTIONS                                                                    \
+    SUBMIT_JOB_OPTIONS "deadline batch fail-fast max-parallel " SCHEDULE_OPTIONS
+
+#define TIMES_DETAIL                                                                     \
+    "--at and --after: once, not before then. --every and --cron make a schedule, "      \
+    "which\n"                                                                            \
+    "submits the jobs again and again; --tz, --missed, --overlap, --jitter, --until,\n"  \
+    "--paused, --replace and then --name, too, are the schedule's. See\n"                \
+    "`goctl help schedule add`."
 
 const struct command submit_commands[] = {
     {"submit", "-f FILE", "Submit jobs from a file or pipe, one JSON object a line",
@@ -323,15 +354,16 @@ const struct command submit_commands[] = {
      "jobs of the file\n"
      "before it, counted from 0.\n"
      "Kinds: fetch, read, sum, sql, timer; `goctl help submit fetch` and so on.\n"
-     "A line: {\"sum\": {\"numbers\": [1, 2, 3]}, \"name\": \"three\", \"retries\": 2}",
+     "A line: {\"sum\": {\"numbers\": [1, 2, 3]}, \"name\": \"three\", \"retries\": "
+     "2}\n\n" TIMES_DETAIL,
      "submit -f jobs.json --wait --json", 0, 0, false, run_file},
     {"submit fetch", "URL...", "Fetch each URL over HTTP",
      BATCH_OPTIONS "method header data http keep-body no-follow no-verify any-status "
                    "max-bytes",
-     NULL, "submit fetch https://example.org/ --timeout 10s --retries 2 --wait", 1,
-     ARGS_ANY, false, run_fetch},
+     TIMES_DETAIL, "submit fetch https://example.org/ --timeout 10s --retries 2 --wait",
+     1, ARGS_ANY, false, run_fetch},
     {"submit read", "PATH...", "Read each file, or those a pattern matches",
-     BATCH_OPTIONS "content offset length no-glob max-bytes", NULL,
+     BATCH_OPTIONS "content offset length no-glob max-bytes", TIMES_DETAIL,
      "submit read '/var/log/*.log' --wait", 1, ARGS_ANY, false, run_read},
     {"submit sum", "NUMBER... | --file FILE | --results PATH --needs WHAT",
      "Add numbers, exactly", BATCH_OPTIONS "file format column delimiter parts results",
@@ -339,15 +371,16 @@ const struct command submit_commands[] = {
      "of "
      "each job\n"
      "of the batches: sum.sum, read.size, read.lines, fetch.bytes, sql.rows.0.0, "
-     "timer.count.",
-
+     "timer.count.\n\n" TIMES_DETAIL,
      "submit sum 1 2 3 4 5 6 7 8 9 10 --wait", 0, ARGS_ANY, false, run_sum},
     {"submit sql", "--db NAME QUERY...", "Query a configured database",
-     BATCH_OPTIONS "db param max-rows max-bytes", NULL,
+     BATCH_OPTIONS "db param max-rows max-bytes", TIMES_DETAIL,
      "submit sql --db stock 'SELECT * FROM part WHERE id = ?' --param 7 --wait", 1,
      ARGS_ANY, false, run_sql},
     {"submit timer", "--every D [--count N]", "Tick every D, N times",
-     BATCH_OPTIONS "every count first", NULL, "submit timer --every 1s --count 3 --wait",
-     0, 0, false, run_timer},
+     BATCH_OPTIONS "tick count first",
+     "The tick is --tick, or --every where there is no --tick. Beside --tick, --every "
+     "repeats\nthe timer as a schedule, as --cron does.\n\n" TIMES_DETAIL,
+     "submit timer --every 1s --count 3 --wait", 0, 0, false, run_timer},
     {0},
 };

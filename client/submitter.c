@@ -55,17 +55,8 @@ stop(struct submitter *s, int code)
 bool
 submitter_init(struct submitter *s, struct cli *cli)
 {
-    const struct args *a = &cli->a;
-    PbBatchSpec *o = cli_new(cli, &pb_batch_spec__descriptor);
-
-    *s = (struct submitter){.cli = cli, .stay_open = a->batch != NULL};
-    s->options = o;
-    if (a->deadline_ns > 0)
-        o->timeout = cli_duration(cli, a->deadline_ns);
-    if (a->fail_fast)
-        PB_SET(o, fail_fast, true);
-    if (opt_given(a, "max-parallel"))
-        PB_SET(o, max_parallel, (uint32_t)a->max_parallel);
+    *s = (struct submitter){.cli = cli, .stay_open = cli->a.batch != NULL};
+    s->options = spec_batch(cli);
     s->message = message_new();
     if (s->message == NULL)
         (void)out_fail(EXIT_JOB, "out of memory");

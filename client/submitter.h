@@ -61,7 +61,7 @@ void submitter_fini(struct submitter *s);
     SUBMIT_JOB_OPTIONS                                                                   \
     "from method header data http keep-body no-follow no-verify any-status max-bytes "   \
     "content offset length no-glob file format column delimiter parts results db param " \
-    "max-rows every count first "
+    "max-rows every tick count first "
 int submit_add(struct cli *cli);
 
 #endif

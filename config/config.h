@@ -211,6 +211,11 @@ int cfg_load(const char *path, struct config **ret, struct cfg_err *err);
 int cfg_parse(const char *name, const char *text, size_t len, struct config **ret,
               struct cfg_err *err);
 
+/* For what a floor above has against a value: err as if reading had found it, with the line
+ * of the key where the file at path (NULL: none) still has it. Returns -EINVAL. */
+int cfg_blame(const char *path, const char *key, const char *message,
+              struct cfg_err *err);
+
 void cfg_free(struct config *cfg);
 
 /* NULL when there is none of that name. */

@@ -266,12 +266,13 @@ const struct cfg_key cfg_keys[] = {
              "Runs that fell into a time without a daemon."),
     KEY_WORD(schedule.overlap, "skip", overlap_words,
              "A run that is due while the last one is not finished."),
-    KEY_INT(schedule.max_missed, "1000", 1, MILLION,
+    KEY_INT(schedule.max_missed, "1000", 1, 10000,
             "The most runs made up for when missed is all."),
     KEY(schedule.tz, CFG_STRING, "''", "Time zone of cron lines; '' means the system's."),
 
     KEY(schedules, CFG_SCHEDULES, "[]",
-        "Schedules kept here instead of in the store, in the shape that clients use:\n"
+        "Schedules entered at the start and on SIGHUP, by name, in the shape that\n"
+        "clients use. One that goes from here is removed:\n"
         "  schedules:\n"
         "    - name: nightly\n"
         "      cron: '30 2 * * *'\n"

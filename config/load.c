@@ -521,6 +521,29 @@ cfg_load(const char *path, struct config **ret, struct cfg_err *err)
     return r;
 }
 
+int
+cfg_blame(const char *path, const char *key, const char *message, struct cfg_err *err)
+{
+    struct cfg_source src = {.name = path != NULL ? path : "defaults", .err = err};
+    size_t len = 0;
+    char *text = NULL;
+    yaml_node_t *root;
+    int r = path != NULL ? read_file(path, &text, &len) : -ENOENT;
+
+    *err = (struct cfg_err){.line = 0};
+    if (r == 0)
+        r = node_open(&src, text, len);
+    free(text);
+    *err = (struct cfg_err){.line = 0};
+    if (r < 0)
+        return node_fail(&src, NULL, key, "%s", message);
+    root = yaml_document_get_root_node(&src.doc);
+    r = node_fail(&src, root != NULL ? node_locate(&src, root, key) : NULL, key, "%s",
+                  message);
+    yaml_document_delete(&src.doc);
+    return r;
+}
+
 void
 cfg_free(struct config *cfg)
 {

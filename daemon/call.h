@@ -97,6 +97,8 @@ call_fn call_cancel, call_retry, call_purge, call_why, call_stats, call_events;
 call_fn call_batch_open, call_batch_get, call_batch_close, call_batch_cancel,
     call_batch_list;
 call_fn call_queue_list, call_queue_set, call_queue_pause, call_queue_resume;
+call_fn call_schedule_add, call_schedule_get, call_schedule_pause, call_schedule_resume,
+    call_schedule_remove, call_schedule_run, call_schedule_list, call_schedule_next;
 call_fn call_backup, call_check, call_stack, call_goroutines, call_trace;
 
 #endif

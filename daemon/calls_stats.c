@@ -9,6 +9,7 @@
 #include "daemon/hub.h"
 #include "daemon/jobpb.h"
 #include "daemon/queuepb.h"
+#include "daemon/schedules.h"
 #include "jobs/kind.h"
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
@@ -183,6 +184,7 @@ call_stats(struct call *c)
     PB_SET(rep, rss_bytes, GO_BLOCKING(rss_bytes()));
     PB_SET(rep, clients, (uint32_t)call_count());
     PB_SET(rep, waiters, (uint64_t)hub_waiters(c->d->hub));
+    PB_SET(rep, schedules, (uint64_t)schedules_count(c->d->schedules));
     rep->counts = call_new(c, &pb_counts__descriptor);
     if (rep->counts == NULL)
         return -ENOBUFS;

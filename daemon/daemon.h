@@ -6,6 +6,7 @@
  *   dispatch  claims queued jobs from the store and runs each in a goroutine
  *   hub       told of every commit, wakes those who wait for what it changed
  *   pub       publishes the same to subscribers
+ *   schedules knows when each schedule is due and submits its runs
  */
 #ifndef GOJOBD_DAEMON_DAEMON_H
 #define GOJOBD_DAEMON_DAEMON_H
@@ -21,6 +22,7 @@ struct go_ctx;
 struct hub;
 struct pub;
 struct rpc;
+struct schedules;
 struct store_pool;
 struct store_writer;
 struct store;
@@ -35,7 +37,8 @@ struct daemon {
     struct hub *hub;
     struct dispatch *dispatch;
     struct watch *watch;
-    struct pub *pub; /* atomic: the writer asks while it is set up */
+    struct pub *pub;             /* atomic: the writer asks while it is set up */
+    struct schedules *schedules; /* atomic: likewise */
     struct rpc *rpc;
     int64_t started; /* go_now() */
     uint64_t epoch;

@@ -7,6 +7,7 @@
 
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/schedule_config.h"
 #include "daemon/service.h"
 #include "runtime/go.h"
 
@@ -54,6 +55,25 @@ run(int argc, char **argv)
         (void)go_maxprocs((int)config->runtime.gomaxprocs);
     (void)go_max_threads((int)config->runtime.threads);
     return service_run(config, &opts);
+}
+
+/* What is left to check once the file has been read. */
+static int
+check_run(int argc, char **argv)
+{
+    struct cfg_err err = {.text = ""};
+    int r = schedule_config_check(config, opts.config_path, &err);
+
+    (void)argc;
+    (void)argv;
+    if (r < 0)
+        (void)fprintf(stderr, "%s\n", err.text[0] != '\0' ? err.text : strerror(-r));
+    else
+        (void)printf("%s is right\n", opts.config_path != NULL
+                                          ? opts.config_path
+                                          : "the default configuration");
+    cfg_free(config);
+    return r < 0 ? EX_CONFIG : 0;
 }
 
 static int
@@ -127,13 +147,8 @@ main(int argc, char **argv)
     }
     if (load() < 0)
         return EX_CONFIG;
-    if (check) {
-        (void)printf("%s is right\n", opts.config_path != NULL
-                                          ? opts.config_path
-                                          : "the default configuration");
-        cfg_free(config);
-        return 0;
-    }
+    if (check)
+        return go_main(check_run, argc, argv);
     log_setup(opts.log_level >= 0 ? opts.log_level : config->log.level,
               opts.log_format >= 0 ? opts.log_format : config->log.format);
     service_block_signals();

@@ -17,6 +17,8 @@
 #include "daemon/notify.h"
 #include "daemon/pub.h"
 #include "daemon/rpc.h"
+#include "daemon/schedule_config.h"
+#include "daemon/schedules.h"
 #include "daemon/store/pool.h"
 #include "daemon/store/queue.h"
 #include "daemon/store/writer.h"
@@ -93,6 +95,7 @@ on_events(void *arg, struct event_cursor *events, int64_t count)
     hub_tell(s->d.hub, *events);
     dispatch_tell(s->d.dispatch, *events);
     pub_tell(LOAD(&s->d.pub, ACQUIRE), *events);
+    schedules_tell(LOAD(&s->d.schedules, ACQUIRE), *events);
 }
 
 static void
@@ -194,6 +197,25 @@ set_settings(struct service *s, const struct config *cfg)
 
 /* --- up and down ------------------------------------------------------------------------- */
 
+/* The stored ones run, and those of the configuration with them. */
+static int
+start_schedules(struct service *s, const struct config *cfg)
+{
+    struct job_env *env = daemon_env(&s->d);
+    struct schedules *schedules = NULL;
+    int r = schedules_new(&s->d, cfg, &schedules);
+
+    if (r < 0)
+        log_error("cannot start: %s", strerror(-r));
+    else
+        r = schedule_config_enter(&s->d, env);
+    STORE(&s->d.schedules, schedules, RELEASE);
+    if (r == 0)
+        r = schedules_start(schedules);
+    job_env_unref(env);
+    return r;
+}
+
 static int
 start(struct service *s, const struct config *cfg)
 {
@@ -222,6 +244,9 @@ start(struct service *s, const struct config *cfg)
         log_error("cannot start: %s", strerror(-r));
         return r;
     }
+    r = start_schedules(s, cfg);
+    if (r < 0)
+        return r;
     r = pub_start(&s->d, cfg, &pub, err, sizeof(err));
     if (r == 0) {
         STORE(&s->d.pub, pub, RELEASE);
@@ -235,12 +260,13 @@ start(struct service *s, const struct config *cfg)
     return 0;
 }
 
-/* In the order of what depends on what: jobs, waiters, calls, the store. */
+/* In the order of what depends on what: runs, jobs, waiters, calls, the store. */
 static void
 stop(struct service *s)
 {
     bool all = true;
 
+    schedules_stop(s->d.schedules);
     if (s->d.dispatch != NULL && s->d.writer != NULL) {
         struct job_env *env = daemon_env(&s->d);
         int64_t timeout = job_env_config(env)->drain_timeout;
@@ -261,6 +287,7 @@ stop(struct service *s)
     store_pool_close(s->d.readers);
     GO_BLOCKING((store_close(s->d.store), 0));
     dispatch_free(s->d.dispatch);
+    schedules_free(s->d.schedules);
     hub_free(s->d.hub);
     job_env_unref(s->d.env);
 }
@@ -343,6 +370,7 @@ reload_env(struct service *s, struct config *cfg)
     warn_fixed(job_env_config(old), cfg);
     r = job_env_reload(old, cfg, &env);
     if (r < 0) {
+        cfg_free(cfg);
         job_env_unref(old);
         return r;
     }
@@ -356,6 +384,10 @@ reload_env(struct service *s, struct config *cfg)
     store_writer_set_keep(s->d.writer, &keep);
     r = set_settings(s, cfg);
     dispatch_reload(s->d.dispatch);
+    if (r == 0)
+        r = schedules_reload(s->d.schedules, cfg);
+    if (r == 0)
+        r = schedule_config_enter(&s->d, env);
     job_env_unref(env);
     return r;
 }
@@ -371,8 +403,12 @@ reload(struct service *s)
     notify_reloading();
     r = s->o.config_path == NULL ? cfg_parse("defaults", "", 0, &cfg, &err)
                                  : GO_BLOCKING(cfg_load(s->o.config_path, &cfg, &err));
+    if (r == 0)
+        r = schedule_config_check(cfg, s->o.config_path, &err);
     if (r < 0) {
-        log_error("the configuration stays as it was: %s", err.text);
+        cfg_free(cfg);
+        log_error("the configuration stays as it was: %s",
+                  err.text[0] != '\0' ? err.text : strerror(-r));
     } else {
         r = reload_env(s, cfg);
         if (r < 0)
@@ -406,15 +442,18 @@ service_run(struct config *cfg, const struct service_opts *o)
 {
     static struct service s; /* its hurry() outlives this call */
     sigset_t set = signal_set();
+    struct cfg_err err = {.text = ""};
     int r;
 
     s.o = *o;
     s.d.config_path = o->config_path;
     s.d.started = go_now();
     s.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    r = s.signals < 0 ? -errno : job_env_new(cfg, &s.d.env);
+    r = s.signals < 0 ? -errno : schedule_config_check(cfg, o->config_path, &err);
+    if (r == 0)
+        r = job_env_new(cfg, &s.d.env);
     if (r < 0) {
-        log_error("cannot start: %s", strerror(-r));
+        log_error("cannot start: %s", err.text[0] != '\0' ? err.text : strerror(-r));
         return 1;
     }
     r = start(&s, cfg);

@@ -70,19 +70,36 @@ task_stop_of(int64_t why)
 
 /* --- the end ----------------------------------------------------------------------------- */
 
+static struct task *
+task_of(struct store_op *op)
+{
+    return (struct task *)((char *)op - offsetof(struct task, op));
+}
+
 static int
 finish_run(struct store *st, struct store_op *op)
 {
-    struct task *t = (struct task *)((char *)op - offsetof(struct task, op));
-    int r = store_finish(st, &t->fin, NULL);
+    int r = store_finish(st, &task_of(op)->fin, NULL);
 
     return r == -ESTALE ? 0 : r; /* ended in another way meanwhile: that stands */
+}
+
+static int
+finish_run_all(struct store *st, struct store_op **ops, size_t n)
+{
+    const struct store_finish *v[STORE_OPS_MAX];
+
+    for (size_t i = 0; i < n; i++) {
+        v[i] = &task_of(ops[i])->fin;
+        ops[i]->result = 0;
+    }
+    return store_finish_all(st, v, n);
 }
 
 static void
 finish_done(struct store_op *op)
 {
-    struct task *t = (struct task *)((char *)op - offsetof(struct task, op));
+    struct task *t = task_of(op);
 
     dispatch_finished(t->dp, t);
 }
@@ -99,6 +116,7 @@ post(struct task *t, enum store_outcome outcome)
     t->fin.result_len = t->packed.len;
     t->fin.error = t->error;
     t->op.run = finish_run;
+    t->op.run_all = finish_run_all;
     t->op.done = finish_done;
     dispatch_ended(t->dp, t, outcome == STORE_END_SUCCEEDED);
     store_writer_post(dispatch_daemon(t->dp)->writer, &t->op);

@@ -14,6 +14,7 @@ struct job_env {
     /* Constant after new. */
     uint64_t id;
     struct config *cfg;
+    bool borrowed; /* cfg is */
     struct fetch_engine *fetch;
     struct sql_pool **pools; /* by the index of the database in cfg; NULL: no driver */
     size_t n_pools;
@@ -62,8 +63,27 @@ env_free(struct job_env *env)
         sql_pool_unref(env->pools[i]);
     free(env->pools);
     fetch_engine_unref(env->fetch);
-    cfg_free(env->cfg);
+    if (!env->borrowed)
+        cfg_free(env->cfg);
     free(env);
+}
+
+int
+job_env_to_check(struct config *cfg, struct job_env **ret)
+{
+    struct job_env *env = calloc(1, sizeof(*env));
+
+    if (env == NULL)
+        return -ENOMEM;
+    env->refs = 1;
+    env->cfg = cfg;
+    env->borrowed = true;
+    if (make_pools(env, NULL, cfg) < 0) {
+        env_free(env);
+        return -ENOMEM;
+    }
+    *ret = env;
+    return 0;
 }
 
 int

@@ -26,6 +26,10 @@ int job_env_new(struct config *cfg, struct job_env **ret);
 /* The same, sharing old's engines where the configuration lets it. */
 int job_env_reload(struct job_env *old, struct config *cfg, struct job_env **ret);
 
+/* One without engines, for job_validate() alone: of a configuration not yet in force, which
+ * stays the caller's and must outlive it. Any thread, as for its unref. 0 or -ENOMEM. */
+int job_env_to_check(struct config *cfg, struct job_env **ret);
+
 struct job_env *job_env_ref(struct job_env *env);
 void job_env_unref(struct job_env *env); /* NULL is fine */
 

@@ -142,22 +142,27 @@ exact_add_double(struct exact *x, double v)
     exact_add_doubles(x, &v, 1);
 }
 
-void
-exact_merge(struct exact *x, const struct exact *other)
+static void
+merge_limbs(struct exact *x, struct exact o)
 {
-    struct exact o = *other;
-
     carry(x);
     carry(&o);
     for (int i = 0; i < EXACT_LIMBS; i++)
         x->limb[i] += o.limb[i];
     carry(x);
-    add_wide(x, o.low, o.high);
-    x->count += o.count;
-    x->reals += o.reals;
-    x->nan |= o.nan;
-    x->plus_inf |= o.plus_inf;
-    x->minus_inf |= o.minus_inf;
+}
+
+void
+exact_merge(struct exact *x, const struct exact *other)
+{
+    if (other->reals > 0)
+        merge_limbs(x, *other);
+    add_wide(x, other->low, other->high);
+    x->count += other->count;
+    x->reals += other->reals;
+    x->nan |= other->nan;
+    x->plus_inf |= other->plus_inf;
+    x->minus_inf |= other->minus_inf;
 }
 
 bool

@@ -40,6 +40,9 @@ struct cron {
  * refused, and so is what other crons take for something else (@reboot, six fields). */
 int cron_parse(const char *text, size_t len, struct cron *ret, char err[CRON_ERR_MAX]);
 
+/* Where in a line is what cron_parse() refuses: from 1; 0: the line as a whole. */
+size_t cron_column(const char *text, size_t len);
+
 /* A zone written before the fields, "TZ=Europe/Berlin 0 8 * * *" (CRON_TZ= as well): the
  * offset of what follows, and the zone's place in text; 0 and *ret_len = 0 without one. */
 size_t cron_zone(const char *text, size_t len, const char **ret, size_t *ret_len);

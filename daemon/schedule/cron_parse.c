@@ -171,14 +171,17 @@ item(struct scan *s, uint64_t *bits)
     return 0;
 }
 
+/* *ret_at: the item that was refused. */
 static int
-field(enum field which, const char *from, const char *end, uint64_t *bits, char *err)
+field(enum field which, const char *from, const char *end, uint64_t *bits, char *err,
+      const char **ret_at)
 {
     struct scan s = {&shapes[which], from, end, from, err};
     int r;
 
     *bits = 0;
     for (;;) {
+        *ret_at = s.p;
         r = item(&s, bits);
         if (r < 0)
             return r;
@@ -254,7 +257,7 @@ ever(const struct cron *c)
 int
 cron_parse(const char *text, size_t len, struct cron *ret, char err[CRON_ERR_MAX])
 {
-    const char *from[FIELDS], *to[FIELDS];
+    const char *from[FIELDS], *to[FIELDS], *at;
     uint64_t bits[FIELDS];
     int n = split(text, text + len, from, to);
 
@@ -274,7 +277,7 @@ cron_parse(const char *text, size_t len, struct cron *ret, char err[CRON_ERR_MAX
                       "month, month, day of week",
                       n == 1 ? "is" : "are", n, n == 1 ? "" : "s");
     for (int i = 0; i < FIELDS; i++) {
-        int r = field((enum field)i, from[i], to[i], &bits[i], err);
+        int r = field((enum field)i, from[i], to[i], &bits[i], err, &at);
 
         if (r < 0)
             return r;
@@ -292,6 +295,21 @@ cron_parse(const char *text, size_t len, struct cron *ret, char err[CRON_ERR_MAX
     };
     if (!ever(ret))
         return refuse(err, "day of month: none of its months has such a day");
+    return 0;
+}
+
+size_t
+cron_column(const char *text, size_t len)
+{
+    const char *from[FIELDS], *to[FIELDS], *at;
+    char err[CRON_ERR_MAX];
+    uint64_t bits;
+
+    if (split(text, text + len, from, to) != FIELDS)
+        return 0;
+    for (int i = 0; i < FIELDS; i++)
+        if (field((enum field)i, from[i], to[i], &bits, err, &at) < 0)
+            return (size_t)(at - text) + 1;
     return 0;
 }
 

@@ -14,7 +14,6 @@
  */
 
 enum {
-    FIRES_MAX = 64, /* handed to the sink at once */
     RETRY_MS = 1000,
     LOOK_MAX = 1024, /* entries looked at before others may have the lock */
 };
@@ -33,7 +32,7 @@ struct sched_engine {
 
     /* The engine goroutine's. */
     struct sched_fire *fires;
-    struct fired fired[FIRES_MAX];
+    struct fired fired[SCHED_FIRES_MAX];
     size_t n_fires;
 
     uint32_t poked; /* atomic: sync is asked for */
@@ -61,7 +60,7 @@ sched_engine_new(const struct sched_sink *sink, void *arg, struct sched_clock *c
     struct sched_engine *e = calloc(1, sizeof(*e));
 
     if (e != NULL)
-        e->fires = calloc(FIRES_MAX, sizeof(*e->fires));
+        e->fires = calloc(SCHED_FIRES_MAX, sizeof(*e->fires));
     if (e == NULL || e->fires == NULL) {
         free(e);
         return -ENOMEM;
@@ -268,7 +267,7 @@ gather(struct sched_engine *e, int64_t *ret_until)
     *ret_until = SCHED_NEVER;
     e->n_fires = 0;
     go_mutex_lock(&e->mu);
-    for (int looked = 0; looked < LOOK_MAX && e->n_fires < FIRES_MAX; looked++) {
+    for (int looked = 0; looked < LOOK_MAX && e->n_fires < SCHED_FIRES_MAX; looked++) {
         en = sched_table_first(&e->table, &due);
         if (en == NULL || due > now) {
             *ret_until = en != NULL ? due : SCHED_NEVER;
@@ -401,8 +400,10 @@ sched_engine_run(struct sched_engine *e, struct go_ctx *ctx)
     while (go_ctx_err(ctx) == 0) {
         /* Taken before the sink looks, so that what changes then is a poke of its own. */
         if (__atomic_exchange_n(&e->poked, 0, __ATOMIC_SEQ_CST) != 0 &&
-            e->sink.sync != NULL)
+            e->sink.sync != NULL) {
             e->sink.sync(e->arg, e);
+            continue;
+        }
         gather(e, &until);
         if (e->n_fires > 0) {
             fire(e);

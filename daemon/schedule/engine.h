@@ -27,6 +27,8 @@ struct go_ctx;
 struct sched_clock;
 struct sched_engine;
 
+enum { SCHED_FIRES_MAX = 64 }; /* handed to the sink at once */
+
 /* One run. The engine fills the upper part, the sink the lower. */
 struct sched_run {
     int64_t at;   /* nominal time */

@@ -34,7 +34,7 @@ static int
 read_cron(const PbScheduleSpec *s, struct sched_plan *p, const char **zone,
           char zone_buf[TZ_NAME_MAX], struct proto_err *err)
 {
-    size_t len = strlen(s->cron), zone_len, from;
+    size_t len = strlen(s->cron), zone_len, from, column;
     char why[CRON_ERR_MAX];
     const char *at;
 
@@ -50,9 +50,12 @@ read_cron(const PbScheduleSpec *s, struct sched_plan *p, const char **zone,
         zone_buf[zone_len] = '\0';
         *zone = zone_buf;
     }
-    if (cron_parse(s->cron + from, len - from, &p->cron, why) < 0)
+    if (cron_parse(s->cron + from, len - from, &p->cron, why) == 0)
+        return 0;
+    column = cron_column(s->cron + from, len - from);
+    if (column == 0)
         return proto_err_set(err, -EINVAL, "cron", "%s", why);
-    return 0;
+    return proto_err_set(err, -EINVAL, "cron", "%s (column %zu)", why, from + column);
 }
 
 static int

@@ -229,14 +229,23 @@ lease_add(struct claim *c, int64_t id)
     return r;
 }
 
-/* The jobs out->v[from …] start, before another run is read: runs may overlap, and a job
- * must not be found queued twice. */
+/* The jobs out->v[from …], which are all that run_read() found queued in ids [first, last],
+ * start; before another run is read, for runs may overlap and a job must not be found queued
+ * twice. */
 static int
-start_from(struct claim *c, size_t from)
+start_run(struct claim *c, int64_t batch, size_t from, int64_t first, int64_t last)
 {
     struct store *st = c->st;
-    int r = 0;
+    size_t n = c->out->n - from;
+    int r;
 
+    if (n == 0)
+        return 0;
+    r = STORE_EXEC(st, SQL_JOB_START_RUN, first, last, st->epoch, st->now, c->lane,
+                   c->prio, batch);
+    if (r == 0 && sqlite3_changes(st->db) != (int)n)
+        r = store_refuse(st, -EUCLEAN, "jobs %lld to %lld changed while being claimed",
+                         (long long)first, (long long)last);
     for (size_t i = from; r == 0 && i < c->out->n; i++) {
         const struct store_claimed *v = &c->out->v[i];
         struct store_event ev = {.type = EVENT_STATE,
@@ -245,11 +254,9 @@ start_from(struct claim *c, size_t from)
                                  .batch = v->batch,
                                  .attempt = v->attempt};
 
-        r = STORE_EXEC(st, SQL_JOB_START, v->id, v->attempt, st->epoch, st->now);
-        if (r == 0 && event_put(&st->events, &ev) < 0)
+        if (event_put(&st->events, &ev) < 0)
             return no_memory(st);
-        if (r == 0)
-            r = lease_add(c, v->id);
+        r = lease_add(c, v->id);
     }
     return r;
 }
@@ -298,7 +305,7 @@ take_batch(struct claim *c, int64_t batch, size_t k)
         if (r == 0)
             r = run_shrink(c, batch, &was, &now);
         if (r == 0)
-            r = start_from(c, run_from);
+            r = start_run(c, batch, run_from, was.first, now.first - 1);
         if (r < 0)
             return r;
     }

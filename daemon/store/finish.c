@@ -1,6 +1,7 @@
 #include "daemon/store/finish.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "daemon/store/inner.h"
 #include "runtime/base/check.h"
@@ -55,20 +56,45 @@ store_note(struct store *st, int64_t job, int64_t attempt, enum store_outcome ou
     return store_run(st, q);
 }
 
+/* Results of n attempts that have one: 1, or as many as the statement takes. */
+static int
+put_results(struct store *st, enum sql which, const struct store_finish *const *v, int n)
+{
+    sqlite3_stmt *q = store_stmt(st, which);
+
+    if (q == NULL)
+        return -EIO;
+    for (int i = 0; i < n; i++) {
+        sqlite3_bind_int64(q, 2 * i + 1, v[i]->id);
+        sqlite3_bind_blob64(q, 2 * i + 2, v[i]->result_len > 0 ? v[i]->result : "",
+                            v[i]->result_len, SQLITE_STATIC);
+    }
+    return store_run(st, q);
+}
+
 static int
 result_put(struct store *st, const struct store_finish *f)
 {
-    sqlite3_stmt *q;
+    return f->result == NULL ? 0 : put_results(st, SQL_RESULT_PUT, &f, 1);
+}
 
-    if (f->result == NULL)
-        return 0;
-    q = store_stmt(st, SQL_RESULT_PUT);
-    if (q == NULL)
-        return -EIO;
-    sqlite3_bind_int64(q, 1, f->id);
-    sqlite3_bind_blob64(q, 2, f->result_len > 0 ? f->result : "", f->result_len,
-                        SQLITE_STATIC);
-    return store_run(st, q);
+static int
+results_put(struct store *st, const struct store_finish *const *v, size_t n)
+{
+    const struct store_finish *have[8];
+    int k = 0, r = 0;
+
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        if (v[i]->result != NULL)
+            have[k++] = v[i];
+        if (k == 8) {
+            r = put_results(st, SQL_RESULT_PUT_8, have, k);
+            k = 0;
+        }
+    }
+    for (int i = 0; r == 0 && i < k; i++)
+        r = put_results(st, SQL_RESULT_PUT, &have[i], 1);
+    return r;
 }
 
 static int
@@ -78,16 +104,26 @@ stale(struct store *st, const struct store_finish *f)
                         (long long)f->id, (long long)f->attempt);
 }
 
-/* Success, the common end: one update in place and one row for the result. The fence is the
- * update's WHERE. */
+/* Tell of a success, whose row is written. */
 static int
-finish_success(struct store *st, const struct store_finish *f)
+succeeded(struct store *st, const struct store_finish *f)
 {
     struct store_event ev = {.type = EVENT_STATE,
                              .state = STORE_SUCCEEDED,
                              .job = f->id,
                              .batch = f->batch,
                              .attempt = f->attempt};
+
+    if (event_put(&st->events, &ev) < 0)
+        return store_refuse(st, -ENOMEM, "out of memory");
+    return store_node_ended(st, NODE_JOB(f->id), true);
+}
+
+/* Success, the common end: one update in place and one row for the result. The fence is the
+ * update's WHERE. */
+static int
+finish_success(struct store *st, const struct store_finish *f)
+{
     int r;
 
     r = STORE_EXEC(st, SQL_JOB_FINISH, f->id, st->now, f->attempt, f->batch, f->lane);
@@ -98,12 +134,31 @@ finish_success(struct store *st, const struct store_finish *f)
     r = store_move(st, f->batch, f->lane, STORE_RUNNING, STORE_SUCCEEDED, 1);
     if (r == 0)
         r = result_put(st, f);
-    if (r == 0 && event_put(&st->events, &ev) < 0)
-        r = store_refuse(st, -ENOMEM, "out of memory");
     if (r == 0)
-        r = store_node_ended(st, NODE_JOB(f->id), true);
+        r = succeeded(st, f);
     if (r < 0)
         st->broken = true;
+    return r;
+}
+
+/* The same for n successes that run_of() found alike. */
+static int
+finish_run(struct store *st, const struct store_finish *const *v, size_t n)
+{
+    const struct store_finish *f = v[0];
+    int r;
+
+    r = STORE_EXEC(st, SQL_JOB_FINISH_RUN, f->id, st->now, f->attempt, f->batch, f->lane,
+                   v[n - 1]->id);
+    if (r < 0)
+        return r;
+    if (sqlite3_changes(st->db) != (int)n)
+        return stale(st, f);
+    r = store_move(st, f->batch, f->lane, STORE_RUNNING, STORE_SUCCEEDED, (int64_t)n);
+    if (r == 0)
+        r = results_put(st, v, n);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = succeeded(st, v[i]);
     return r;
 }
 
@@ -185,5 +240,44 @@ store_finish(struct store *st, const struct store_finish *f, enum store_state *r
                                           : finish_other(st, f, &s);
     if (r == 0 && ret != NULL)
         *ret = s;
+    return r;
+}
+
+static int
+by_id(const void *a, const void *b)
+{
+    const struct store_finish *const *x = a, *const *y = b;
+
+    return ((*x)->id > (*y)->id) - ((*x)->id < (*y)->id);
+}
+
+/* How many at the start of v are successes that one statement can record. */
+static size_t
+run_of(const struct store_finish *const *v, size_t n)
+{
+    const struct store_finish *f = v[0];
+    size_t len = 1;
+
+    if (f->outcome != STORE_END_SUCCEEDED)
+        return 1;
+    while (len < n && v[len]->id == f->id + (int64_t)len &&
+           v[len]->outcome == STORE_END_SUCCEEDED && v[len]->attempt == f->attempt &&
+           v[len]->batch == f->batch && v[len]->lane == f->lane)
+        len++;
+    return len;
+}
+
+int
+store_finish_all(struct store *st, const struct store_finish **v, size_t n)
+{
+    int r = 0;
+
+    qsort(v, n, sizeof(*v), by_id);
+    for (size_t i = 0, len; r >= 0 && i < n; i += len) {
+        len = run_of(v + i, n - i);
+        r = len > 1 ? finish_run(st, v + i, len) : store_finish(st, v[i], NULL);
+    }
+    if (r < 0)
+        st->broken = true;
     return r;
 }

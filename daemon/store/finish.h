@@ -41,6 +41,11 @@ struct store_finish {
  * becomes its cancellation. *ret (may be NULL): the job's state now. */
 int store_finish(struct store *st, const struct store_finish *f, enum store_state *ret);
 
+/* Record n ends, in the order of ids (v is sorted): as store_finish() for each, but successes
+ * whose ids follow each other cost half. All or nothing: a stale one among them spoils the
+ * transaction, and after its rollback they must be recorded one by one. */
+int store_finish_all(struct store *st, const struct store_finish **v, size_t n);
+
 /* Why a batch is cancelled. Told in EVENT_BATCH_STOP's count: never renumber. */
 enum store_stop {
     STORE_STOP_CLIENT,    /* by somebody */

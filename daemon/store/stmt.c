@@ -34,10 +34,15 @@ static const char *const texts[SQL_N] = {
     [SQL_JOB_GET] = "SELECT " JOB_COLUMNS " FROM job WHERE id = ?1",
     [SQL_JOB_RANGE] =
         "SELECT " JOB_COLUMNS ", spec FROM job WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
-    [SQL_JOB_START] = "UPDATE job SET state = 5, attempt = ?2, epoch = ?3, started = ?4"
-                      " WHERE id = ?1",
+    [SQL_JOB_START_RUN] =
+        "UPDATE job SET state = 5, attempt = attempt + 1, epoch = ?3, started = ?4"
+        " WHERE id BETWEEN ?1 AND ?2 AND state = 4 AND lane = ?5 AND prio = ?6"
+        " AND batch = ?7",
     [SQL_JOB_FINISH] = "UPDATE job SET state = 6, finished = ?2 WHERE id = ?1"
                        " AND attempt = ?3 AND state = 5 AND batch = ?4 AND lane = ?5",
+    [SQL_JOB_FINISH_RUN] =
+        "UPDATE job SET state = 6, finished = ?2 WHERE id BETWEEN ?1 AND ?6"
+        " AND attempt = ?3 AND state = 5 AND batch = ?4 AND lane = ?5",
     [SQL_JOB_SET] = "UPDATE job SET state = ?2, lane = ?3, fails = ?4, crashes = ?5,"
                     " flags = ?6, run_at = ?7, finished = ?8 WHERE id = ?1",
     [SQL_JOB_FLAG] = "UPDATE job SET flags = flags | ?2 WHERE id = ?1",
@@ -46,6 +51,9 @@ static const char *const texts[SQL_N] = {
     [SQL_SPEC_GET] = "SELECT data FROM spec WHERE id = ?1",
     [SQL_SPEC_DEL] = "DELETE FROM spec WHERE id = ?1",
     [SQL_RESULT_PUT] = "INSERT OR REPLACE INTO result VALUES (?1, ?2)",
+    [SQL_RESULT_PUT_8] =
+        "INSERT OR REPLACE INTO result VALUES (?1, ?2), (?3, ?4), (?5, ?6), (?7, ?8),"
+        " (?9, ?10), (?11, ?12), (?13, ?14), (?15, ?16)",
     [SQL_RESULT_DEL] = "DELETE FROM result WHERE id = ?1",
     [SQL_ATTEMPT_PUT] =
         "INSERT OR REPLACE INTO attempt VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -184,7 +192,8 @@ static const char *const texts[SQL_N] = {
                       " AND next_at <= ?1 ORDER BY next_at LIMIT ?2",
 };
 
-_Static_assert(STORE_RUNNING == 5 && STORE_SUCCEEDED == 6, "the texts above name states");
+_Static_assert(STORE_QUEUED == 4 && STORE_RUNNING == 5 && STORE_SUCCEEDED == 6,
+               "the texts above name states");
 
 int
 store_errno_of(int rc)

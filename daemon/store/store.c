@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -222,13 +223,23 @@ open_db(struct store *st, const struct store_opts *o, int64_t now_ms)
     return r < 0 ? r : store_commit(st);
 }
 
+/* Counting its memory would cost SQLite a lock of all threads around each allocation. Comes
+ * too late if SQLite has been used before, without harm. */
+static void
+tune_sqlite(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int
 store_open(const struct store_opts *o, int64_t now_ms, struct store **ret, char *err,
            size_t err_size)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct store *st = calloc(1, sizeof(*st));
     int r;
 
+    (void)pthread_once(&once, tune_sqlite);
     if (st != NULL)
         st->path = strdup(o->path);
     if (st == NULL || st->path == NULL) {
@@ -505,6 +516,12 @@ bool
 store_failed(const struct store *st)
 {
     return st->failed;
+}
+
+int64_t
+store_now(const struct store *st)
+{
+    return st->now;
 }
 
 bool

@@ -100,6 +100,7 @@ enum store_sync {
 /* now_ms is the time of everything in this transaction. */
 int store_begin(struct store *st, int64_t now_ms, enum store_sync sync);
 int store_commit(struct store *st);
+int64_t store_now(const struct store *st); /* of the open one */
 void store_rollback(struct store *st);
 
 /* The events of the last commit, to be told to those who listen: their number. Good until

@@ -98,14 +98,38 @@ own_steps(struct store_writer *w, int64_t now)
     return r < 0 ? r : 0;
 }
 
+/* The operations at the start of the list that can be carried out together. */
+static size_t
+alike(struct store_op *op, struct store_op **ret)
+{
+    int (*all)(struct store *, struct store_op **, size_t) = op->run_all;
+    size_t n = 0;
+
+    do {
+        ret[n++] = op;
+        op = op->next_;
+    } while (all != NULL && op != NULL && op->run_all == all && n < STORE_OPS_MAX);
+    return n;
+}
+
 /* All operations without savepoints: 0, or an error that spoilt the transaction. */
 static int
 run_plain(struct store_writer *w, struct store_op *group)
 {
-    for (struct store_op *op = group; op != NULL; op = op->next_) {
-        set_result(w, op, op->run(w->st, op));
+    struct store_op *v[STORE_OPS_MAX];
+    size_t n;
+    int r;
+
+    for (struct store_op *op = group; op != NULL; op = v[n - 1]->next_) {
+        n = alike(op, v);
+        if (n > 1) {
+            r = op->run_all(w->st, v, n);
+        } else {
+            r = op->run(w->st, op);
+            set_result(w, op, r);
+        }
         if (store_broken(w->st))
-            return op->result < 0 ? op->result : -EIO;
+            return r < 0 ? r : -EIO;
     }
     return 0;
 }

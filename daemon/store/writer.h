@@ -27,6 +27,8 @@
 
 struct store_writer;
 
+enum { STORE_OPS_MAX = 256 };
+
 /* One operation. The caller fills the upper part, embeds the struct in its own, and keeps
  * it until it is answered. */
 struct store_op {
@@ -34,6 +36,11 @@ struct store_op {
      * above): it must not depend on what a first call left in memory. Runs on the writer's
      * goroutine in a blocking region: must not park. */
     int (*run)(struct store *st, struct store_op *op);
+
+    /* Optional: carry out n operations (2 … STORE_OPS_MAX), which follow each other and have
+     * this same function, in less time than run for each. It sets their results; an error
+     * spoils the transaction, and run is called for each instead. */
+    int (*run_all)(struct store *st, struct store_op **ops, size_t n);
 
     /* Called on the writer's goroutine once the fate is known; must not park nor wait for
      * the writer. NULL for store_writer_do(). */

@@ -153,6 +153,32 @@ refusals_name_the_field_and_the_reason(void **state)
 }
 
 static void
+a_refusal_has_the_column_of_the_item_at_fault(void **state)
+{
+    static const struct {
+        const char *line;
+        size_t column;
+    } cases[] = {
+        {"60 * * * *", 1},
+        {"*   24 * * *", 5},
+        {"0 0 1,2,32 * *", 9},
+        {" 0 0 * * mon,x", 14},
+        {"1-2-3 * * * *", 1},
+        {"0 0 30 2 *", 0},
+        {"0 0 * *", 0},
+        {"@reboot", 0},
+        {"0 0 * * *", 0},
+        {"1,,2 * * * *", 3},
+        {"0 0 * jan-dec/99 *", 7},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(cron_column(cases[i].line, strlen(cases[i].line)),
+                         cases[i].column);
+}
+
+static void
 what_other_crons_know_is_refused_with_its_reason(void **state)
 {
     (void)state;
@@ -323,6 +349,7 @@ main(void)
         cmocka_unit_test(values_ranges_steps_lists_and_names_are_read),
         cmocka_unit_test(macros_stand_for_lines),
         cmocka_unit_test(refusals_name_the_field_and_the_reason),
+        cmocka_unit_test(a_refusal_has_the_column_of_the_item_at_fault),
         cmocka_unit_test(what_other_crons_know_is_refused_with_its_reason),
         cmocka_unit_test(a_zone_may_stand_before_the_fields),
         cmocka_unit_test(either_day_field_is_enough_unless_one_begins_with_a_star),

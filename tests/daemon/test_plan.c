@@ -103,7 +103,10 @@ specs_that_make_no_sense_are_refused(void **state)
             "every: must be at least one second; a timer job ticks faster");
     refused("{\"every\": \"1.0000001s\"}", "every",
             "every: must be a whole number of milliseconds");
-    refused("{\"cron\": \"0 25 * * *\"}", "cron", "cron: hour: 25 is not in 0-23");
+    refused("{\"cron\": \"0 25 * * *\"}", "cron",
+            "cron: hour: 25 is not in 0-23 (column 3)");
+    refused("{\"cron\": \"TZ=UTC 0 8 * * mon,foo\"}", "cron",
+            "cron: day of week: \"foo\" is not one of sun to sat (column 20)");
     refused("{\"cron\": \"@daily\", \"tz\": \"Mars/Olympus\"}", "tz",
             "tz: there is no time zone \"Mars/Olympus\"");
     refused("{\"cron\": \"TZ=Mars/Olympus @daily\"}", "cron",

@@ -68,6 +68,78 @@ a_finish_of_another_attempt_is_stale(void **state)
     verify(f);
 }
 
+/* The ends of all that c holds, in an order of their own; each result is the job's id. */
+static void
+ends_of(const struct store_claims *c, struct store_finish *fin,
+        const struct store_finish **v)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        fin[i] = (struct store_finish){.id = c->v[i].id,
+                                       .attempt = c->v[i].attempt,
+                                       .lane = c->v[i].lane,
+                                       .batch = c->v[i].batch,
+                                       .outcome = STORE_END_SUCCEEDED,
+                                       .result = &c->v[i].id,
+                                       .result_len = sizeof(c->v[i].id)};
+        v[i * 7 % c->n] = &fin[i];
+    }
+}
+
+static void
+ends_recorded_together_are_as_if_each_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct store_finish fin[60];
+    const struct store_finish *v[60];
+    struct event_cursor events;
+    struct store_claims c;
+
+    submit(f, 0, 60, NULL);
+    c = claim(f, LANE, 60);
+    assert_int_equal(c.n, 60);
+    ends_of(&c, fin, v);
+    fin[20].outcome = STORE_END_FAILED;
+    fin[40].result = NULL;
+    begin(f);
+    ok(f, store_finish_all(f->st, v, 60));
+    commit(f);
+    assert_int_equal(store_committed(f->st, &events), 61); /* one is the batch's */
+    for (int i = 0; i < 60; i++)
+        assert_int_equal(state_of(f, fin[i].id),
+                         i == 20 ? STORE_FAILED : STORE_SUCCEEDED);
+    for (int i = 0; i < 60; i++)
+        assert_int_equal(query(f,
+                               "SELECT hex(substr(data, 1, 1)) = '%02X' FROM result"
+                               " WHERE id = %d",
+                               (unsigned)fin[i].id, (int)fin[i].id),
+                         i == 40 ? -1 : 1);
+    store_claims_fini(&c);
+    verify(f);
+}
+
+static void
+a_stale_end_among_many_spoils_the_transaction(void **state)
+{
+    struct fixture *f = *state;
+    struct store_finish fin[20];
+    const struct store_finish *v[20];
+    struct store_claims c;
+
+    submit(f, 0, 20, NULL);
+    c = claim(f, LANE, 20);
+    assert_int_equal(c.n, 20);
+    ends_of(&c, fin, v);
+    assert_int_equal(finish(f, &c.v[11], STORE_END_INTERRUPTED), 0);
+    begin(f);
+    assert_int_equal(store_finish_all(f->st, v, 20), -ESTALE);
+    assert_true(store_broken(f->st));
+    store_rollback(f->st);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(state_of(f, fin[i].id), i == 11 ? STORE_QUEUED : STORE_RUNNING);
+    store_claims_fini(&c);
+    verify(f);
+}
+
 static void
 a_retry_waits_for_its_time_and_spends_an_attempt(void **state)
 {
@@ -315,6 +387,8 @@ main(void)
         CASE(a_job_is_queued_run_and_ends_with_its_result),
         CASE(a_long_spec_comes_back_whole),
         CASE(a_finish_of_another_attempt_is_stale),
+        CASE(ends_recorded_together_are_as_if_each_alone),
+        CASE(a_stale_end_among_many_spoils_the_transaction),
         CASE(a_retry_waits_for_its_time_and_spends_an_attempt),
         CASE(an_interrupted_job_spends_no_attempt_and_keeps_its_place),
         CASE(the_attempt_history_is_bounded),

@@ -130,6 +130,45 @@ op_finish(struct fixture *f, struct model *m)
     }
 }
 
+/* What runs among some neighbours ends at once. */
+static void
+op_finish_all(struct fixture *f, struct model *m)
+{
+    enum { NEAR = 40 };
+    struct store_finish fin[NEAR];
+    const struct store_finish *v[NEAR];
+    int64_t id = 1 + rnd((unsigned)m->n_jobs + 1);
+    size_t n = 0;
+
+    for (int64_t end = id + NEAR; id < end && id <= m->n_jobs; id++) {
+        const struct model_job *j = &m->job[id];
+
+        if (j->state != STORE_RUNNING || rnd(8) == 0)
+            continue;
+        fin[n] = (struct store_finish){.id = id,
+                                       .attempt = j->attempt,
+                                       .lane = j->lane,
+                                       .batch = j->batch,
+                                       .outcome = rnd(10) > 0 ? STORE_END_SUCCEEDED
+                                                              : STORE_END_FAILED,
+                                       .result = rnd(10) > 0 ? "r" : NULL,
+                                       .result_len = 1};
+        v[n] = &fin[n];
+        n++;
+    }
+    for (size_t i = 1; i < n; i++) {
+        size_t k = rnd((unsigned)i + 1);
+        const struct store_finish *t = v[i];
+
+        v[i] = v[k];
+        v[k] = t;
+    }
+    ok(f, store_finish_all(f->st, v, n));
+    for (size_t i = 0; i < n; i++)
+        m->job[v[i]->id].state =
+            v[i]->outcome == STORE_END_SUCCEEDED ? STORE_SUCCEEDED : STORE_FAILED;
+}
+
 static void
 op_other(struct fixture *f, struct model *m)
 {
@@ -202,7 +241,10 @@ one_transaction(struct fixture *f, struct model *m)
             op_claim(f, m);
             break;
         case 2:
-            op_finish(f, m);
+            if (rnd(2) == 0)
+                op_finish(f, m);
+            else
+                op_finish_all(f, m);
             break;
         default:
             op_other(f, m);

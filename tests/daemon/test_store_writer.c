@@ -130,6 +130,31 @@ run_finish(struct store *st, struct store_op *op)
     return store_finish(st, &((struct finish_op *)op)->f, NULL);
 }
 
+static int
+run_finish_all(struct store *st, struct store_op **ops, size_t n)
+{
+    const struct store_finish *v[STORE_OPS_MAX];
+
+    for (size_t i = 0; i < n; i++) {
+        v[i] = &((struct finish_op *)ops[i])->f;
+        ops[i]->result = 0;
+    }
+    return store_finish_all(st, v, n);
+}
+
+static struct finish_op
+finish_of(const struct store_claimed *c)
+{
+    return (struct finish_op){.op = {.run = run_finish, .run_all = run_finish_all},
+                              .f = {.id = c->id,
+                                    .attempt = c->attempt,
+                                    .lane = c->lane,
+                                    .batch = c->batch,
+                                    .outcome = STORE_END_SUCCEEDED,
+                                    .result = "r",
+                                    .result_len = 1}};
+}
+
 /* Submits, claims and finishes jobs until n are through. */
 static void
 client(struct env *e, int n, int64_t *finished)
@@ -143,14 +168,7 @@ client(struct env *e, int n, int64_t *finished)
             i--; /* another took it: there is one more to come for us */
             continue;
         }
-        struct finish_op f = {.op = {.run = run_finish},
-                              .f = {.id = c.c.v[0].id,
-                                    .attempt = c.c.v[0].attempt,
-                                    .lane = c.c.v[0].lane,
-                                    .batch = c.c.v[0].batch,
-                                    .outcome = STORE_END_SUCCEEDED,
-                                    .result = "r",
-                                    .result_len = 1}};
+        struct finish_op f = finish_of(&c.c.v[0]);
 
         REQUIRE(store_writer_do(e->w, &f.op) == 0);
         __atomic_fetch_add(finished, 1, __ATOMIC_RELAXED);
@@ -211,6 +229,39 @@ GO_TEST(an_operation_that_spoils_its_group_fails_alone)
     e.w = NULL;
     CHECK_INT(store_queue_get(e.st, 0, &q), 0);
     CHECK_INT(q.n[STORE_QUEUED - STORE_BLOCKED], 8);
+    env_close(&e);
+}
+
+GO_TEST(ends_posted_together_are_all_recorded_but_the_one_that_is_stale)
+{
+    enum { JOBS = 600, STALE = 77 };
+    struct env e;
+    struct claim_op c = {.op = {.run = run_claim, .nosync = true}, .max = JOBS};
+    struct finish_op *f = calloc(JOBS, sizeof(*f));
+    struct store_queue q;
+
+    env_open(&e);
+    for (int i = 0; i < JOBS; i++)
+        (void)submit_one(&e, 0);
+    REQUIRE(store_writer_do(e.w, &c.op) == 0 && c.c.n == JOBS);
+    for (int i = 0; i < JOBS; i++) {
+        f[i] = finish_of(&c.c.v[i]);
+        f[i].f.attempt += i == STALE;
+        f[i].op.done = release_sem;
+        go_sem_init(&f[i].op.sem_, 0);
+        store_writer_post(e.w, &f[i].op);
+    }
+    for (int i = 0; i < JOBS; i++) {
+        go_sem_acquire(&f[i].op.sem_, 1);
+        CHECK_INT(f[i].op.result, i == STALE ? -ESTALE : 0);
+    }
+    store_writer_stop(e.w);
+    e.w = NULL;
+    CHECK_INT(store_queue_get(e.st, 0, &q), 0);
+    CHECK_INT(q.n[STORE_SUCCEEDED - STORE_BLOCKED], JOBS - 1);
+    CHECK_INT(q.n[STORE_RUNNING - STORE_BLOCKED], 1);
+    store_claims_fini(&c.c);
+    free(f);
     env_close(&e);
 }
 
@@ -308,6 +359,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_clients_share_commits_and_all_their_jobs_finish),
         cmocka_unit_test(an_operation_that_spoils_its_group_fails_alone),
+        cmocka_unit_test(ends_posted_together_are_all_recorded_but_the_one_that_is_stale),
         cmocka_unit_test(a_scheduled_job_is_queued_when_its_time_comes),
         cmocka_unit_test(readers_answer_beside_a_busy_writer),
         cmocka_unit_test(a_pool_makes_do_with_the_readers_that_can_be_opened),

@@ -338,9 +338,6 @@ static void
 of_many_panics_at_once_one_is_reported_whole(void **state)
 {
     (void)state;
-#if GO_TSAN
-    SKIP("the report looks at goroutines that run on: ThreadSanitizer may object first");
-#endif
     for (int i = 0; i < 20; i++) {
         child_run("many_panics", NULL, &r);
         assert_int_equal(r.status, 2);
@@ -371,9 +368,6 @@ static void
 stack_overflow_names_goroutine_function_and_size(void **state)
 {
     (void)state;
-#if GO_TSAN
-    SKIP("ThreadSanitizer's own stack of calls ends before ours");
-#endif
     child_run("overflow", NULL, &r);
     assert_int_equal(r.status, 2);
     assert_int_equal(strncmp(r.err, "runtime: goroutine ", 19), 0);

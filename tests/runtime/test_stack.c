@@ -106,8 +106,6 @@ an_overflow_is_reported_by_id_and_function(void **state)
     if (GO_ASAN) { /* it looks at the frames itself, and dies of another error */
         SKIP("AddressSanitizer reports overflows in its own way");
     }
-    if (GO_TSAN)
-        SKIP("ThreadSanitizer's own stack of calls ends before ours");
     expect_overflow("");
     expect_overflow("guard=madvise");
     expect_overflow("guard=mprotect");

@@ -1,0 +1,184 @@
+#include "daemon/schedule_run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/schedule_spec.h"
+#include "daemon/spec.h"
+#include "daemon/store/claim.h"
+#include "daemon/store/queue.h"
+#include "daemon/store/store.h"
+#include "daemon/store/submit.h"
+#include "proto/wire.h"
+#include "runtime/time/timer.h"
+
+/* What a spec becomes on its way into the store: rows, dependencies, labels. */
+#define ARENA_MAX ((size_t)SCHEDULE_SPEC_MAX * 32)
+
+struct running {
+    struct schedule_run *x;
+    struct store *st;
+    struct proto_arena mem;
+    const PbScheduleSpec *spec;
+    int64_t after;
+    struct store_new_job *jobs;
+    struct store_new_batch batch;
+};
+
+static int
+add_deps(struct running *g, const PbNeeds *n, struct store_new_job *j)
+{
+    enum store_dep_mode mode = n != NULL && n->has_on && n->on == PB_NEEDS__ON__FINISH
+                                   ? STORE_ON_FINISH
+                                   : STORE_ON_SUCCESS;
+    size_t max = 1 + spec_needs_count(n), k = 0;
+    struct store_dep *v = proto_arena_alloc(&g->mem, max * sizeof(*v));
+    int r = v == NULL ? -ENOMEM : 0;
+
+    for (size_t i = 0; r == 0 && n != NULL && i < n->n_jobs; i++)
+        v[k++] =
+            (struct store_dep){.id = (int64_t)n->jobs[i], .on_job = true, .mode = mode};
+    for (size_t i = 0; r == 0 && n != NULL && i < n->n_batches; i++)
+        v[k++] = (struct store_dep){.id = (int64_t)n->batches[i], .mode = mode};
+    for (size_t i = 0; r == 0 && n != NULL && i < n->n_siblings; i++)
+        v[k++] = (struct store_dep){.id = n->siblings[i], .sibling = true, .mode = mode};
+    for (size_t i = 0; r == 0 && n != NULL && i < n->n_keys; i++)
+        v[k++] = (struct store_dep){.key = n->keys[i], .mode = mode};
+    for (size_t i = 0; r == 0 && n != NULL && i < n->n_batch_names; i++) {
+        v[k] = (struct store_dep){.mode = mode};
+        r = store_batch_find(g->st, n->batch_names[i], &v[k].id);
+        if (r > 0) {
+            k++;
+            r = 0;
+        } else if (r == 0) { /* none is open: there is nothing to wait for */
+            continue;
+        }
+    }
+    if (r == 0 && g->after != 0)
+        v[k++] = (struct store_dep){.id = g->after, .mode = STORE_ON_FINISH};
+    j->deps = v;
+    j->n_deps = k;
+    return r;
+}
+
+static int
+fill_jobs(struct running *g, int64_t now_ms)
+{
+    const PbScheduleSpec *s = g->spec;
+    int64_t queue = 0;
+    int r = 0;
+
+    g->jobs = proto_arena_alloc(&g->mem, (s->n_jobs + 1) * sizeof(*g->jobs));
+    if (g->jobs == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; r == 0 && i < s->n_jobs; i++) {
+        const PbJobSpec *job = s->jobs[i];
+
+        r = spec_row(g->x->cfg, job, now_ms, &g->mem, &g->jobs[i]);
+        if (r == 0 && (job->needs != NULL || g->after != 0))
+            r = add_deps(g, job->needs, &g->jobs[i]);
+        if (r == 0 && job->queue != NULL) {
+            r = store_queue_find(g->st, job->queue, true, &queue);
+            g->jobs[i].lane = STORE_LANE(queue, STORE_LANE_KIND(g->jobs[i].lane), false);
+            r = r < 0 ? r : 0;
+        }
+    }
+    return r == -ENOBUFS ? -ENOMEM : r;
+}
+
+static int
+fill_batch(struct running *g, int64_t schedule, int64_t now_ms)
+{
+    const PbBatchSpec *b = g->spec->batch;
+    int64_t timeout = b != NULL ? pb_duration_ns(b->timeout, 0) : 0;
+
+    g->batch = (struct store_new_batch){
+        .name = b != NULL && b->name != NULL ? b->name : g->spec->name,
+        .alone = true,
+        .schedule = schedule,
+    };
+    if (b == NULL)
+        return 0;
+    g->batch.fail_fast = PB_GET(b, fail_fast, 0);
+    g->batch.max_parallel = PB_GET(b, max_parallel, 0);
+    if (timeout > 0)
+        g->batch.deadline = now_ms + timeout / GO_MILLISECOND;
+    g->batch.n_labels = b->n_labels;
+    if (b->n_labels > 0)
+        g->batch.labels = spec_labels(&g->mem, (void *const *)b->labels, b->n_labels);
+    return b->n_labels > 0 && g->batch.labels == NULL ? -ENOMEM : 0;
+}
+
+static int
+submit(struct running *g, int64_t schedule, int64_t *ret_batch)
+{
+    struct store_submit sub = {
+        .request = g->x->request, .request_len = g->x->request_len, .close = true};
+    struct store_submitted done;
+    int64_t now = store_now(g->st);
+    int r = fill_jobs(g, now);
+
+    if (r == 0)
+        r = fill_batch(g, schedule, now);
+    if (r < 0)
+        return r;
+    sub.fresh = &g->batch;
+    sub.jobs = g->jobs;
+    sub.n_jobs = g->spec->n_jobs;
+    r = store_submit(g->st, &sub, NULL, &done);
+    if (r < 0)
+        return r;
+    g->x->repeated = done.repeated;
+    g->x->deadline = g->x->deadline || g->batch.deadline != 0;
+    *ret_batch = done.batch;
+    return 0;
+}
+
+static bool
+has_room(const struct running *g)
+{
+    int64_t max = g->x->cfg->limits.backlog;
+
+    return !g->x->refuse &&
+           (max == 0 || store_backlog(g->st) + (int64_t)g->spec->n_jobs <= max);
+}
+
+/* What the store refused without harm will be refused again. */
+static int
+settle(struct running *g, int r)
+{
+    if (r >= 0 || store_broken(g->st) || r == -ENOMEM || r == -EAGAIN)
+        return r;
+    (void)snprintf(g->x->why, sizeof(g->x->why), "%s", store_error(g->st));
+    return -EINVAL;
+}
+
+int
+schedule_run_submit(struct schedule_run *x, struct store *st, int64_t schedule,
+                    int64_t after, int64_t *ret_batch)
+{
+    struct running g = {.x = x, .st = st, .after = after};
+    struct proto_err err = {.text = ""};
+    ProtobufCMessage *m;
+    void *data = NULL;
+    size_t len = 0;
+    int r = store_schedule_spec(st, schedule, &data, &len);
+
+    if (r < 0)
+        return r;
+    proto_arena_init(&g.mem, ARENA_MAX);
+    r = proto_unpack(&pb_schedule_spec__descriptor, data, len, PROTO_TRUST, &g.mem, &m,
+                     &err);
+    if (r < 0) {
+        (void)snprintf(x->why, sizeof(x->why), "its stored jobs cannot be read");
+        r = r == -ENOBUFS ? -ENOMEM : -EINVAL;
+    } else {
+        g.spec = (const PbScheduleSpec *)(const void *)m;
+        r = has_room(&g) ? settle(&g, submit(&g, schedule, ret_batch)) : -EAGAIN;
+    }
+    proto_arena_free(&g.mem);
+    free(data);
+    return r;
+}
