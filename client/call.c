@@ -8,7 +8,8 @@
  *                    or the reply is UNAVAILABLE, or BUSY and the caller wants patience:
  *                    pause, then send the same bytes again, under the same request id. It
  *                    ends with the call's timeout, or with the patience when no daemon
- *                    comes back.
+ *                    comes back. What cannot be sent for want of a connection looks after
+ *                    the dialler every RETRY_NS.
  *
  * Until done is set the call belongs to the callback, afterwards to finish.
  */
@@ -25,6 +26,7 @@
 #define REPLY_MEMORY ((size_t)4 << 30)
 #define PAUSE_NS     (GOCTL_SECOND / 10)
 #define PAUSE_MAX_NS (30 * GOCTL_SECOND)
+#define RETRY_NS     GOCTL_SECOND
 
 struct goctl_reply {
     struct proto_arena arena;
@@ -62,7 +64,7 @@ goctl_reply_free(struct goctl_reply *reply)
     free(reply);
 }
 
-/* --- the state machine, in the aio's callback ------------------------------------------- */
+/* --- the state machine, in the aios' callback -------------------------------------------- */
 
 static void
 call_done(struct goctl_call *call)
@@ -116,6 +118,7 @@ static void
 step_send(struct goctl_call *call)
 {
     nng_aio *aio = call->slot->aio;
+    int64_t left = left_ns(call);
     nng_msg *copy;
 
     if (nng_msg_dup(&copy, call->request) != 0) {
@@ -125,7 +128,7 @@ step_send(struct goctl_call *call)
     }
     call->phase = SENDING;
     nng_aio_set_msg(aio, copy);
-    nng_aio_set_timeout(aio, to_ms(left_ns(call)));
+    nng_aio_set_timeout(aio, to_ms(left < RETRY_NS ? left : RETRY_NS));
     nng_ctx_send(call->slot->ctx, aio);
 }
 
@@ -145,8 +148,7 @@ step_pause(struct goctl_call *call, int64_t ns)
     if (ns > left)
         ns = left > 0 ? left : 0;
     call->phase = PAUSING;
-    nng_aio_set_timeout(call->slot->aio, NNG_DURATION_INFINITE);
-    nng_sleep_aio(to_ms(ns), call->slot->aio);
+    nng_sleep_aio(to_ms(ns), call->slot->nap);
 }
 
 static void
@@ -255,11 +257,14 @@ callback(void *arg)
 {
     struct goctl_slot *slot = arg;
     struct goctl_call *call = slot->call;
-    int r = nng_aio_result(slot->aio);
+    int r = call->phase == PAUSING ? 0 : nng_aio_result(slot->aio);
 
     if (r != 0 && call->phase == SENDING) /* then the message is still ours */
         nng_msg_free(nng_aio_get_msg(slot->aio));
-    if (r == NNG_ETIMEDOUT || (call->phase == PAUSING && left_ns(call) <= 0)) {
+    if (r == NNG_ETIMEDOUT && call->phase == SENDING && left_ns(call) > 0) {
+        goctl_redial(call->client);
+        step_send(call);
+    } else if (r == NNG_ETIMEDOUT || (call->phase == PAUSING && left_ns(call) <= 0)) {
         out_of_time(call);
     } else if (call->phase == PAUSING) {
         step_send(call);
@@ -284,7 +289,12 @@ slot_open(struct goctl *c, struct goctl_slot *slot)
 {
     if (nng_aio_alloc(&slot->aio, callback, slot) != 0)
         return -1;
+    if (nng_aio_alloc(&slot->nap, callback, slot) != 0) {
+        nng_aio_free(slot->aio);
+        return -1;
+    }
     if (nng_ctx_open(&slot->ctx, c->socket) != 0) {
+        nng_aio_free(slot->nap);
         nng_aio_free(slot->aio);
         return -1;
     }
@@ -394,6 +404,7 @@ goctl_finish(struct goctl_call *call, struct goctl_reply **ret, struct goctl_err
         pthread_cond_wait(&c->cond, &c->mu);
     pthread_mutex_unlock(&c->mu);
     nng_aio_wait(call->slot->aio); /* the callback has left */
+    nng_aio_wait(call->slot->nap);
 
     pthread_mutex_lock(&c->mu);
     call->slot->call = NULL;

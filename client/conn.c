@@ -22,6 +22,13 @@ enum {
 
 #define PATIENCE_NS (60 * GOCTL_SECOND)
 
+/*
+ * A dialler of nng 1.5.2 that connects just as the daemon ends may find its greeting
+ * refused with EPIPE. It takes that for having been closed itself and never dials again. So
+ * one that has had this time and has nothing to show for it is replaced.
+ */
+#define REDIAL_NS (2 * GOCTL_SECOND)
+
 int64_t
 goctl_now(void)
 {
@@ -126,71 +133,102 @@ url_host(const char *url, char *out, size_t size)
 }
 
 static int
-set_tls(nng_dialer dialer, const char *url, const struct goctl_options *o,
-        struct goctl_error *err)
+make_tls(struct goctl *c, const struct goctl_options *o, struct goctl_error *err)
 {
     const char *ca = o->tls_ca != NULL ? o->tls_ca : "/etc/ssl/certs/ca-certificates.crt";
-    nng_tls_config *tls = NULL;
     char host[GOCTL_URL_MAX];
     int r;
 
-    url_host(url, host, sizeof(host));
-    r = nng_tls_config_alloc(&tls, NNG_TLS_MODE_CLIENT);
+    url_host(c->url, host, sizeof(host));
+    r = nng_tls_config_alloc(&c->tls, NNG_TLS_MODE_CLIENT);
     if (r != 0)
         return goctl_fail(err, GOCTL_INVALID, "TLS: %s", nng_strerror(r));
 
-    (void)nng_tls_config_auth_mode(tls, NNG_TLS_AUTH_MODE_REQUIRED);
-    r = nng_tls_config_server_name(tls, o->tls_name != NULL ? o->tls_name : host);
-    if (r == 0) {
-        r = nng_tls_config_ca_file(tls, ca);
-        if (r != 0)
-            goctl_fail(err, GOCTL_INVALID, "TLS: %s: %s", ca, nng_strerror(r));
+    (void)nng_tls_config_auth_mode(c->tls, NNG_TLS_AUTH_MODE_REQUIRED);
+    r = nng_tls_config_server_name(c->tls, o->tls_name != NULL ? o->tls_name : host);
+    if (r != 0)
+        return goctl_fail(err, GOCTL_INVALID, "TLS: %s", nng_strerror(r));
+    r = nng_tls_config_ca_file(c->tls, ca);
+    if (r != 0)
+        return goctl_fail(err, GOCTL_INVALID, "TLS: %s: %s", ca, nng_strerror(r));
+    if (o->tls_cert == NULL)
+        return 0;
+    r = nng_tls_config_cert_key_file(c->tls, o->tls_cert, NULL);
+    if (r != 0)
+        return goctl_fail(err, GOCTL_INVALID, "TLS: %s: %s", o->tls_cert,
+                          nng_strerror(r));
+    return 0;
+}
+
+static int
+make_dialer(struct goctl *c, nng_dialer *ret)
+{
+    nng_dialer d;
+    int r = nng_dialer_create(&d, c->socket, c->url);
+
+    if (r != 0)
+        return r;
+    (void)nng_dialer_set_ms(d, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS);
+    (void)nng_dialer_set_ms(d, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS);
+    (void)nng_dialer_set_bool(d, NNG_OPT_TCP_NODELAY, true);
+    (void)nng_dialer_set_bool(d, NNG_OPT_TCP_KEEPALIVE, true);
+    if (c->tls != NULL)
+        r = nng_dialer_set_ptr(d, NNG_OPT_TLS_CONFIG, c->tls);
+    if (r != 0) {
+        (void)nng_dialer_close(d);
+        return r;
     }
-    if (r == 0 && o->tls_cert != NULL) {
-        r = nng_tls_config_cert_key_file(tls, o->tls_cert, NULL);
-        if (r != 0)
-            goctl_fail(err, GOCTL_INVALID, "TLS: %s: %s", o->tls_cert, nng_strerror(r));
-    }
-    if (r == 0)
-        r = nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, tls);
-    nng_tls_config_free(tls); /* the dialer holds its own reference */
-    return r == 0 ? 0 : -1;
+    *ret = d;
+    return 0;
 }
 
 /* Dials once, or again and again while the daemon's queue of connections is full: a crowd of
  * clients that come at once only has to wait a little. */
 static int
-start(nng_dialer dialer, int64_t patience_ns)
+dial(struct goctl *c)
 {
-    int64_t until = goctl_now() + patience_ns;
-    int r;
+    int64_t until = goctl_now() + c->patience_ns;
+    int r = make_dialer(c, &c->dialer);
 
+    if (r != 0)
+        return r;
     for (;;) {
-        r = nng_dialer_start(dialer, 0);
+        c->dialed_ns = goctl_now();
+        r = nng_dialer_start(c->dialer, 0);
         if (r != NNG_EAGAIN || goctl_now() >= until)
             return r;
         nng_msleep(RECONNECT_MIN_MS);
     }
 }
 
-static int
-dial(struct goctl *c, const struct goctl_options *o, bool tls, struct goctl_error *err)
+void
+goctl_redial(struct goctl *c)
 {
-    nng_dialer dialer;
-    int r = nng_dialer_create(&dialer, c->socket, c->url);
+    int64_t now = goctl_now();
+    nng_dialer fresh;
 
-    if (r != 0)
-        return goctl_fail(err, GOCTL_INVALID, "%s: %s", c->url, nng_strerror(r));
-    (void)nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS);
-    (void)nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS);
-    (void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_NODELAY, true);
-    (void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
-    if (tls && set_tls(dialer, c->url, o, err) < 0)
-        return -1;
-    r = start(dialer, c->patience_ns);
-    if (r != 0)
-        return goctl_fail_unreachable(err, c->url, r);
-    return 0;
+    pthread_mutex_lock(&c->mu);
+    if (c->pipes == 0 && now - c->dialed_ns >= REDIAL_NS && make_dialer(c, &fresh) == 0) {
+        (void)nng_dialer_close(c->dialer);
+        c->dialer = fresh;
+        c->dialed_ns = now;
+        (void)nng_dialer_start(c->dialer, NNG_FLAG_NONBLOCK);
+    }
+    pthread_mutex_unlock(&c->mu);
+}
+
+/* On a thread of nng. */
+static void
+count_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
+{
+    struct goctl *c = arg;
+
+    (void)pipe;
+    pthread_mutex_lock(&c->mu);
+    c->pipes += ev == NNG_PIPE_EV_ADD_POST ? 1 : -1;
+    if (c->pipes == 0) /* the dialler begins again now */
+        c->dialed_ns = goctl_now();
+    pthread_mutex_unlock(&c->mu);
 }
 
 static char *
@@ -232,7 +270,12 @@ setup(struct goctl *c, const struct goctl_options *o, struct goctl_error *err)
         return goctl_fail(err, GOCTL_MEMORY, "nng: %s", nng_strerror(r));
     /* The daemon is trusted with sizes, within reason. */
     (void)nng_socket_set_size(c->socket, NNG_OPT_RECVMAXSZ, (size_t)1 << 30);
-    return dial(c, o, tls, err);
+    (void)nng_pipe_notify(c->socket, NNG_PIPE_EV_ADD_POST, count_pipe, c);
+    (void)nng_pipe_notify(c->socket, NNG_PIPE_EV_REM_POST, count_pipe, c);
+    if (tls && make_tls(c, o, err) < 0)
+        return -1;
+    r = dial(c);
+    return r != 0 ? goctl_fail_unreachable(err, c->url, r) : 0;
 }
 
 int
@@ -263,11 +306,14 @@ goctl_close(struct goctl *c)
         return;
     for (unsigned i = 0; c->slots != NULL && i < c->in_flight; i++)
         if (c->slots[i].open) {
+            nng_aio_free(c->slots[i].nap);
             nng_aio_free(c->slots[i].aio);
             (void)nng_ctx_close(c->slots[i].ctx);
         }
     if (c->socket.id != 0)
         (void)nng_close(c->socket);
+    if (c->tls != NULL)
+        nng_tls_config_free(c->tls);
     (void)pthread_cond_destroy(&c->cond);
     (void)pthread_mutex_destroy(&c->mu);
     free(c->slots);

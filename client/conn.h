@@ -9,10 +9,11 @@
 
 #include "client/goctl.h"
 
-/* One call's place: a REQ context and its aio, reused by the next call. */
+/* One call's place: a REQ context and its aios, reused by the next call. */
 struct goctl_slot {
     nng_ctx ctx;
-    nng_aio *aio;
+    nng_aio *aio; /* for messages */
+    nng_aio *nap; /* for pauses: an aio that slept once reports timeouts as success */
     struct goctl_call *call; /* whose callbacks these are */
     struct goctl_slot *next; /* while free */
     bool open;
@@ -30,15 +31,23 @@ struct goctl {
     void *notice_arg;
     struct goctl_slot *slots;
     unsigned in_flight;
+    struct nng_tls_config *tls; /* NULL: none */
 
     pthread_mutex_t mu;
     pthread_cond_t cond;     /* a call is done, or a slot free */
     struct goctl_slot *free; /* guarded by mu */
     bool lost;               /* guarded by mu: notice was told */
+    nng_dialer dialer;       /* guarded by mu */
+    int pipes;               /* guarded by mu: connections that stand */
+    int64_t dialed_ns;       /* guarded by mu: when dialer was started */
 };
 
 /* Monotonic nanoseconds. */
 int64_t goctl_now(void);
+
+/* Starts dialling anew if nothing is connected and the dialler has been at it for so long
+ * that it may have given up (see conn.c). Any thread; does not wait. */
+void goctl_redial(struct goctl *c);
 
 /* Sets err, where given, and returns -1. */
 int goctl_fail(struct goctl_error *err, enum goctl_code code, const char *fmt, ...)

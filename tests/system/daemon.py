@@ -85,6 +85,8 @@ class Daemon:
         return self.process.wait(LIMIT)
 
     def log(self):
+        if not os.path.exists(self.log_path):
+            return ""
         with open(self.log_path, errors="replace") as f:
             return f.read()
 

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Crowds of clients, and clients that break the rules."""
 import errno
+import os
 import signal
 import socket
 import struct
+import sys
 
 import daemon
 import wire
@@ -138,6 +140,24 @@ def one_that_takes_no_answers_holds_nobody_up(d):
             w.send(request(13, field(2, 1000)), n + 1)
         _is_well(d)
         assert d.stop() == 0
+
+
+def a_client_whose_greeting_is_refused_dials_again(d):
+    """As the daemon ends just then; nng's dialler takes that for its own end."""
+    if len(sys.argv) < 5:
+        raise daemon.Skip("no library to preload beside a sanitizer's")
+    refuse = f"{d.dir}/refuse"
+    d.start()
+    p = d.ctl_start("submit", "timer", "--every", "1h", "--wait", env={
+        **os.environ, "LD_PRELOAD": os.path.abspath(sys.argv[4]), "EPIPE_ONCE": refuse})
+    until(lambda: d.call("stats", {})["waiters"] == 1, "the waiting client")
+    d.kill()
+    open(refuse, "w").close()
+    d.start()
+    until(lambda: not os.path.exists(refuse), "the refused greeting")
+    d.call("cancel", {"select": {"jobs": [1]}})
+    out, err = p.communicate(timeout=daemon.LIMIT)
+    assert p.returncode == 1 and "cancelled" in err, (out, err)
 
 
 if __name__ == "__main__":
