@@ -194,6 +194,8 @@ cancel_batch(struct call *c, int64_t batch, PbBulkReply *rep)
     if (r == 0)
         r = call_fail(c, PB_ERROR__CODE__NOT_FOUND, "select.batch",
                       "there is no batch %lld", (long long)batch);
+    if (rep == NULL)
+        r = -ENOBUFS;
     for (int s = STORE_BLOCKED; r > 0 && s <= STORE_RUNNING; s++)
         rep->matched += (uint64_t)v.v[0].n[s - STORE_BLOCKED];
     store_batches_free(&v);
@@ -228,7 +230,7 @@ call_cancel(struct call *c)
         if (in->reason != NULL)
             r = bulk(c, &s, p, LIVE, false, rep);
         if (r == 0)
-            r = cancel_batch(c, s.f.batch, rep);
+            r = cancel_batch(c, s.f.batch, in->reason != NULL ? bulk_reply(c) : rep);
     }
     return r < 0 ? r : answer(c, rep);
 }

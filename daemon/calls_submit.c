@@ -18,7 +18,7 @@
 
 /* After how long a refused client may try again. */
 #define RETRY_BACKLOG GO_SECOND
-#define RETRY_DISK    (10 * GO_SECOND)
+#define RETRY_DISK    (2 * GO_SECOND)
 
 struct submit_op {
     struct store_op op;
@@ -60,14 +60,21 @@ resolve_queues(struct store *st, struct submit_op *s)
     return 0;
 }
 
+/* A message that is larger than the limit itself would wait for ever: it is let in as soon
+ * as there is any room. One without jobs only closes its batch. */
+static bool
+is_full(int64_t max, int64_t backlog, int64_t n)
+{
+    return max > 0 && n > 0 && (n > max ? backlog >= max : n > max - backlog);
+}
+
 static int
 submit_run(struct store *st, struct store_op *op)
 {
     struct submit_op *s = (struct submit_op *)op;
-    int64_t room = s->backlog_max - store_backlog(st);
     int r;
 
-    if (s->backlog_max > 0 && room < (int64_t)s->sub.n_jobs)
+    if (is_full(s->backlog_max, store_backlog(st), (int64_t)s->sub.n_jobs))
         return -EAGAIN;
     r = resolve_queues(st, s);
     return r < 0 ? r : store_submit(st, &s->sub, s->ids, &s->done);

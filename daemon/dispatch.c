@@ -280,10 +280,12 @@ spend_locked(struct dispatch *dp, int64_t queue, int64_t n)
     struct plan_queue *q = &dp->queues[queue];
     struct plan_queue *was = &dp->plan.queues[queue];
     struct store_queue_conf c = dp->plan.conf[queue];
-    double tokens = c.rate > 0 ? plan_tokens(was, &c, dp->plan.now) : 0;
+    int64_t now = c.rate > 0 ? dp->plan.now : 0;
 
-    q->tokens = tokens - (double)n;
-    q->filled_at = c.rate > 0 ? dp->plan.now : 0;
+    if (now == 0 || q->filled_at != now) /* not yet for another lane of it */
+        q->tokens = now > 0 ? plan_tokens(was, &c, now) : 0;
+    q->tokens -= (double)n;
+    q->filled_at = now;
 }
 
 /* mu is held. True: t may start; else it stands in line. */

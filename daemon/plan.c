@@ -91,14 +91,15 @@ queue_room(struct store *st, struct plan *p, int64_t id, int64_t claimed)
     }
     if (q.conf.rate > 0) {
         tokens = plan_tokens(&p->queues[id], &q.conf, p->now) - (double)claimed;
-        if (tokens < 1.0) {
-            int64_t at =
-                p->now + (int64_t)ceil((1.0 - tokens) / q.conf.rate * (double)GO_SECOND);
+        if (tokens < (double)room) {
+            /* When the rate allows one more than now. */
+            int64_t more = (int64_t)floor(tokens) + 1;
+            int64_t at = p->now + (int64_t)ceil(((double)more - tokens) / q.conf.rate *
+                                                (double)GO_SECOND);
 
             p->again_at = at < p->again_at ? at : p->again_at;
-        }
-        if (tokens < (double)room)
             room = (int64_t)tokens;
+        }
     }
     return room > 0 ? room : 0;
 }

@@ -193,7 +193,7 @@ release(struct store *st, int64_t node, bool ok, int64_t job, int mode)
         row.finished = st->now;
         row.flags |= STORE_F_HISTORY;
     } else {
-        r = STORE_ONE(st, SQL_DEP_COUNT, &left, job);
+        r = STORE_ONE(st, SQL_DEP_LEFT, &left, job);
         if (r > 0)
             r = 0;
         row.state = row.run_at > st->now ? STORE_SCHEDULED : STORE_QUEUED;

@@ -127,7 +127,7 @@ enum sql {
     SQL_DEP_PUT,
     SQL_DEP_OF,
     SQL_DEP_DEL,
-    SQL_DEP_COUNT,
+    SQL_DEP_LEFT,
     SQL_DEP_ANY,
     SQL_DEP_DROP_JOB,
     SQL_EDGE_PUT,

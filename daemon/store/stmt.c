@@ -138,7 +138,7 @@ static const char *const texts[SQL_N] = {
     [SQL_DEP_PUT] = "INSERT OR REPLACE INTO dep VALUES (?1, ?2, ?3)",
     [SQL_DEP_OF] = "SELECT job, mode FROM dep WHERE node = ?1 ORDER BY job LIMIT 1",
     [SQL_DEP_DEL] = "DELETE FROM dep WHERE node = ?1 AND job = ?2",
-    [SQL_DEP_COUNT] = "SELECT count(*) FROM dep WHERE job = ?1",
+    [SQL_DEP_LEFT] = "SELECT EXISTS (SELECT 1 FROM dep WHERE job = ?1)",
     [SQL_DEP_ANY] = "SELECT 1 FROM dep LIMIT 1",
     [SQL_DEP_DROP_JOB] = "DELETE FROM dep WHERE job = ?1",
     [SQL_EDGE_PUT] = "INSERT OR IGNORE INTO edge VALUES (?1, ?2)",
