@@ -22,13 +22,12 @@
 struct file {
     const char *path;
     long bytes, lines;
+    int err;
 };
 
-/* One group member: 0, or a negative errno, which ends the group. */
 static int
-read_file(struct go_ctx *ctx, void *arg)
+count(struct go_ctx *ctx, struct file *f)
 {
-    struct file *f = arg;
     /* From the goroutine's arena: freed when it returns. */
     char *buf = go_alloc(BUFFER);
     ssize_t n = 0;
@@ -48,7 +47,17 @@ read_file(struct go_ctx *ctx, void *arg)
             f->lines += buf[i] == '\n';
     }
     close(fd);
-    return (int)n;
+    return n < 0 ? (int)n : 0;
+}
+
+/* One group member: 0, or a negative errno, which ends the group. */
+static int
+read_file(struct go_ctx *ctx, void *arg)
+{
+    struct file *f = arg;
+
+    f->err = count(ctx, f);
+    return f->err;
 }
 
 static int
@@ -72,11 +81,14 @@ main_(int argc, char **argv)
         go_group_go(&group, read_file, &files[i]);
     }
     r = go_group_wait(&group);
-    if (r < 0)
-        fprintf(stderr, "file_read: %s\n", strerror(-r));
-    for (int i = 1; r == 0 && i < argc; i++)
-        printf("%6ld lines %8ld bytes  %s\n", files[i].lines, files[i].bytes,
-               files[i].path);
+    for (int i = 1; i < argc; i++) {
+        if (r == 0)
+            printf("%6ld lines %8ld bytes  %s\n", files[i].lines, files[i].bytes,
+                   files[i].path);
+        else if (files[i].err < 0)
+            fprintf(stderr, "file_read: %s: %s\n", files[i].path,
+                    strerror(-files[i].err));
+    }
     free(files);
     return r < 0;
 }

@@ -24,11 +24,11 @@ def counts_the_lines_and_bytes_of_many_files():
 
 
 @tap.case
-def the_first_error_is_the_result():
+def an_error_names_its_file_and_is_the_result():
     done = subprocess.run([program, program, "/does/not/exist"], capture_output=True,
                           text=True, timeout=tap.LIMIT, check=False)
     tap.equal((done.returncode, done.stdout, done.stderr),
-              (1, "", "file_read: No such file or directory\n"))
+              (1, "", "file_read: /does/not/exist: No such file or directory\n"))
 
 
 @tap.case
