@@ -187,7 +187,7 @@ GO_TEST(grouped_dump_counts_equal_backtraces_together)
         (void)await_state(id[k], GO_WAITING);
     text = text_of(dump_grouped_to, NULL);
     CHECK(strncmp(text, "goroutine profile: total ", 25) == 0);
-    CHECK(atoi(text + 25) >= N + 2);
+    CHECK(strtol(text + 25, NULL, 10) >= N + 2);
     CHECK_INT(count(text, "\n20 @ 0x"), 1);
     CHECK(strstr(text, "# state: chan receive; ") != NULL);
     CHECK_INT(count(text, "\twait_here+0x"), 2);

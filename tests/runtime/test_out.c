@@ -107,7 +107,7 @@ text_longer_than_the_buffer_arrives_whole(void **state)
     assert_int_equal(rt_out_flush(&o), 0);
     assert_int_equal(pread(fd, got, sizeof(got), 0), 90000);
     for (int i = 0; i < 10000; i++)
-        assert_int_equal(atoi(got + 9 * i), i);
+        assert_int_equal(strtol(got + 9 * i, NULL, 10), i);
     close(fd);
 }
 

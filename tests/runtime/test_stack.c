@@ -90,8 +90,8 @@ expect_overflow(const char *debug)
 
     (void)snprintf(var, sizeof(var), "GODEBUG=%s", debug);
     child_run("overflow", env, &r);
-    (void)snprintf(want, sizeof(want), "goroutine %d (overrun) exceeded its 262144-byte",
-                   atoi(r.err + 3));
+    (void)snprintf(want, sizeof(want), "goroutine %ld (overrun) exceeded its 262144-byte",
+                   strtol(r.err + 3, NULL, 10));
     if (r.status != 2 || strstr(r.err, want) == NULL)
         fprintf(stderr, "status %d, want 2 and \"%s\": %s\n", r.status, want, r.err);
     assert_int_equal(r.status, 2);
@@ -178,15 +178,26 @@ a_guard_method_that_is_none_is_refused_in_words(void **state)
 
 /* --- giving back ------------------------------------------------------------------------------ */
 
+/* Bytes of /proc/self/statm: of address space (0), resident (1). */
+static size_t
+statm(int field)
+{
+    FILE *f = fopen("/proc/self/statm", "re");
+    char line[128], *at = line;
+    size_t pages = 0;
+
+    REQUIRE(f != NULL && fgets(line, sizeof(line), f) != NULL);
+    (void)fclose(f);
+    for (int i = 0; i <= field; i++)
+        pages = strtoul(at, &at, 10);
+    REQUIRE(pages > 0);
+    return pages * 4096;
+}
+
 static size_t
 rss(void)
 {
-    unsigned long total = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-
-    REQUIRE(f != NULL && fscanf(f, "%lu %lu", &total, &resident) == 2);
-    (void)fclose(f);
-    return resident * 4096;
+    return statm(1);
 }
 
 static void
@@ -276,7 +287,10 @@ park(struct go_chan *stop, struct go_wg *parked, struct go_wg *ended)
 GO_TEST(goroutines_park_by_the_hundred_thousand)
 {
     const char *wish = getenv("GOTEST_PARKED");
-    int n = wish != NULL ? atoi(wish) : GO_TSAN ? 2000 : GO_ASAN ? 20000 : 200000;
+    int n = wish != NULL ? (int)strtol(wish, NULL, 10)
+            : GO_TSAN    ? 2000
+            : GO_ASAN    ? 20000
+                         : 200000;
     struct go_chan *stop = go_chan_new(0, 0);
     struct go_wg parked = GO_WG_INIT, ended = GO_WG_INIT;
     size_t before = rss();
@@ -287,7 +301,7 @@ GO_TEST(goroutines_park_by_the_hundred_thousand)
         REQUIRE(go(park, stop, &parked, &ended) > 0);
     go_wg_wait(&parked);
     CHECK(go_num_goroutine() > n);
-    if (!GO_ASAN && !GO_TSAN)
+    if (!(GO_ASAN || GO_TSAN))
         CHECK(rss() - before < (size_t)n * 4900); /* a page, a record, a little */
     go_chan_close(stop);
     go_wg_wait(&ended);
@@ -347,15 +361,11 @@ out_of_address_space(int argc, char **argv)
     struct rlimit limit;
     struct go_chan *stop = go_chan_new(0, 0);
     struct go_wg wg = GO_WG_INIT;
-    unsigned long pages = 0;
     int64_t started = 0, r;
-    FILE *f = fopen("/proc/self/statm", "re");
 
     (void)argc;
     (void)argv;
-    REQUIRE(f != NULL && fscanf(f, "%lu", &pages) == 1);
-    (void)fclose(f);
-    limit.rlim_cur = limit.rlim_max = (rlim_t)pages * 4096 + (512ul << 20);
+    limit.rlim_cur = limit.rlim_max = (rlim_t)statm(0) + (512ul << 20);
     REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
     for (;;) {
         r = go_wg_go(&wg, go_chan_recv, stop, NULL);

@@ -139,7 +139,7 @@ GO_TEST(events_beyond_the_limit_are_counted)
     (void)stop_to_text();
     dropped = strstr(text, "\"otherData\":{\"dropped_events\":");
     REQUIRE(dropped != NULL);
-    CHECK(atoi(dropped + strlen("\"otherData\":{\"dropped_events\":")) > 100);
+    CHECK(strtol(dropped + strlen("\"otherData\":{\"dropped_events\":"), NULL, 10) > 100);
 }
 
 GO_TEST(failed_write_is_reported_and_ends_the_trace)

@@ -217,8 +217,8 @@ child_seeds(const char *name, int n)
 
     if (GO_TSAN || GO_ASAN) /* slow to start, and one thread shows them little */
         n = 1 + n / 10;
-    if (more != NULL && atoi(more) > 0)
-        n = atoi(more);
+    if (more != NULL && strtol(more, NULL, 10) > 0)
+        n = (int)strtol(more, NULL, 10);
     for (int seed = 1; seed <= n; seed++) {
         char var[32];
         char *env[] = {var, NULL};

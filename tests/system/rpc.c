@@ -56,13 +56,13 @@ static nng_msg *
 raw(const char *hex)
 {
     nng_msg *msg;
-    unsigned byte;
-    int n;
+    size_t len = strlen(hex);
 
     if (nng_msg_alloc(&msg, 0) != 0)
         abort();
-    for (; sscanf(hex, "%2x%n", &byte, &n) == 1; hex += n) {
-        unsigned char b = (unsigned char)byte;
+    for (size_t i = 0; i + 2 <= len; i += 2) {
+        char digits[3] = {hex[i], hex[i + 1], '\0'};
+        unsigned char b = (unsigned char)strtoul(digits, NULL, 16);
 
         (void)nng_msg_append(msg, &b, 1);
     }
