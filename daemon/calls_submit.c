@@ -193,30 +193,8 @@ settle(const struct store_submit *sub, size_t i, const struct store_dep *deps,
 {
     const struct submit_op *s =
         (const struct submit_op *)((const char *)sub - offsetof(struct submit_op, sub));
-    PbJobSpec spec = *s->specs[i];
-    PbNeeds needs = PB_NEEDS__INIT;
-    uint64_t *ids = proto_arena_alloc(s->mem, 2 * n_deps * sizeof(*ids));
-    uint8_t *packed;
 
-    if (ids == NULL)
-        return -ENOBUFS;
-    needs.jobs = ids;
-    needs.batches = ids + n_deps;
-    needs.has_on = spec.needs->has_on;
-    needs.on = spec.needs->on;
-    for (size_t k = 0; k < n_deps; k++)
-        if (deps[k].on_job)
-            needs.jobs[needs.n_jobs++] = (uint64_t)deps[k].id;
-        else
-            needs.batches[needs.n_batches++] = (uint64_t)deps[k].id;
-    spec.needs = &needs;
-    j->spec_len = protobuf_c_message_get_packed_size(PB_BASE(&spec));
-    packed = proto_arena_alloc(s->mem, j->spec_len);
-    if (packed == NULL)
-        return -ENOBUFS;
-    (void)protobuf_c_message_pack(PB_BASE(&spec), packed);
-    j->spec = packed;
-    return 0;
+    return spec_settle(s->specs[i], deps, n_deps, s->mem, j);
 }
 
 static int

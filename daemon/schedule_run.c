@@ -18,6 +18,7 @@
 #define ARENA_MAX ((size_t)SCHEDULE_SPEC_MAX * 32)
 
 struct running {
+    struct store_submit sub; /* first: settle() gets it */
     struct schedule_run *x;
     struct store *st;
     struct proto_arena mem;
@@ -25,6 +26,7 @@ struct running {
     int64_t after;
     struct store_new_job *jobs;
     struct store_new_batch batch;
+    struct running *self; /* for settle(), whose view of it is constant */
 };
 
 static int
@@ -61,6 +63,19 @@ add_deps(struct running *g, const PbNeeds *n, struct store_new_job *j)
     j->deps = v;
     j->n_deps = k;
     return r;
+}
+
+/* Places among the run's jobs have become ids. The batch that the run waits for stands behind
+ * them, and is no part of what the job itself needs. */
+static int
+settle(const struct store_submit *sub, size_t i, const struct store_dep *deps,
+       size_t n_deps, struct store_new_job *j)
+{
+    struct running *g = ((const struct running *)sub)->self;
+
+    if (g->spec->jobs[i]->needs == NULL)
+        return 0;
+    return spec_settle(g->spec->jobs[i], deps, n_deps - (g->after != 0), &g->mem, j);
 }
 
 static int
@@ -114,8 +129,6 @@ fill_batch(struct running *g, int64_t schedule, int64_t now_ms)
 static int
 submit(struct running *g, int64_t schedule, int64_t *ret_batch)
 {
-    struct store_submit sub = {
-        .request = g->x->request, .request_len = g->x->request_len, .close = true};
     struct store_submitted done;
     int64_t now = store_now(g->st);
     int r = fill_jobs(g, now);
@@ -124,10 +137,16 @@ submit(struct running *g, int64_t schedule, int64_t *ret_batch)
         r = fill_batch(g, schedule, now);
     if (r < 0)
         return r;
-    sub.fresh = &g->batch;
-    sub.jobs = g->jobs;
-    sub.n_jobs = g->spec->n_jobs;
-    r = store_submit(g->st, &sub, NULL, &done);
+    g->sub = (struct store_submit){
+        .request = g->x->request,
+        .request_len = g->x->request_len,
+        .fresh = &g->batch,
+        .close = true,
+        .jobs = g->jobs,
+        .n_jobs = g->spec->n_jobs,
+        .settle = settle,
+    };
+    r = store_submit(g->st, &g->sub, NULL, &done);
     if (r < 0)
         return r;
     g->x->repeated = done.repeated;
@@ -147,7 +166,7 @@ has_room(const struct running *g)
 
 /* What the store refused without harm will be refused again. */
 static int
-settle(struct running *g, int r)
+judge(struct running *g, int r)
 {
     if (r >= 0 || store_broken(g->st) || r == -ENOMEM || r == -EAGAIN)
         return r;
@@ -159,7 +178,7 @@ int
 schedule_run_submit(struct schedule_run *x, struct store *st, int64_t schedule,
                     int64_t after, int64_t *ret_batch)
 {
-    struct running g = {.x = x, .st = st, .after = after};
+    struct running g = {.x = x, .st = st, .after = after, .self = &g};
     struct proto_err err = {.text = ""};
     ProtobufCMessage *m;
     void *data = NULL;
@@ -176,7 +195,7 @@ schedule_run_submit(struct schedule_run *x, struct store *st, int64_t schedule,
         r = r == -ENOBUFS ? -ENOMEM : -EINVAL;
     } else {
         g.spec = (const PbScheduleSpec *)(const void *)m;
-        r = has_room(&g) ? settle(&g, submit(&g, schedule, ret_batch)) : -EAGAIN;
+        r = has_room(&g) ? judge(&g, submit(&g, schedule, ret_batch)) : -EAGAIN;
     }
     proto_arena_free(&g.mem);
     free(data);

@@ -101,6 +101,52 @@ check_jobs(struct job_env *env, const PbScheduleSpec *s, struct schedule_error *
 }
 
 static int
+refuse_sibling(struct schedule_error *err, size_t job, size_t k, const char *why)
+{
+    char field[64];
+
+    err->job = (int64_t)job;
+    (void)snprintf(field, sizeof(field), "jobs[%zu].needs.siblings[%zu]", job, k);
+    return refuse(err, PB_ERROR__CODE__INVALID, field, "siblings[%zu]: %s", k, why);
+}
+
+/* Jobs that need others by place name places there are, and none waits for itself: each
+ * round lets those go that wait for none of the rest. */
+static int
+check_siblings(const PbScheduleSpec *s, struct schedule_error *err)
+{
+    bool *gone = calloc(s->n_jobs, sizeof(*gone));
+    bool more = true;
+    size_t waits = 0;
+
+    if (gone == NULL)
+        return refuse(err, PB_ERROR__CODE__INTERNAL, "", "out of memory");
+    while (more) {
+        more = false;
+        for (size_t i = 0; i < s->n_jobs; i++) {
+            const PbNeeds *n = s->jobs[i]->needs;
+            size_t left = n != NULL ? n->n_siblings : 0;
+
+            for (size_t j = 0; !gone[i] && n != NULL && j < n->n_siblings; j++) {
+                if (n->siblings[j] >= s->n_jobs) {
+                    free(gone);
+                    return refuse_sibling(err, i, j, "there is no such job");
+                }
+                left -= gone[n->siblings[j]];
+            }
+            if (!gone[i] && left == 0)
+                gone[i] = more = true;
+        }
+    }
+    while (waits < s->n_jobs && gone[waits])
+        waits++;
+    free(gone);
+    return waits < s->n_jobs
+               ? refuse_sibling(err, waits, 0, "a cycle: the job waits for itself")
+               : 0;
+}
+
+static int
 check_batch(const PbBatchSpec *b, struct schedule_error *err)
 {
     if (b == NULL)
@@ -125,6 +171,8 @@ schedule_check(struct job_env *env, const struct sched_defaults *d,
         r = check_name(s->name, err);
     if (r == 0)
         r = check_jobs(env, s, err);
+    if (r == 0)
+        r = check_siblings(s, err);
     if (r == 0)
         r = check_batch(s->batch, err);
     if (r == 0 && protobuf_c_message_get_packed_size(PB_BASE(s)) > SCHEDULE_SPEC_MAX)

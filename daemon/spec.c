@@ -133,6 +133,36 @@ spec_labels(struct proto_arena *a, void *const *entries, size_t n)
 }
 
 int
+spec_settle(const PbJobSpec *spec, const struct store_dep *deps, size_t n_deps,
+            struct proto_arena *a, struct store_new_job *j)
+{
+    PbJobSpec settled = *spec;
+    PbNeeds needs = PB_NEEDS__INIT;
+    uint64_t *ids = proto_arena_alloc(a, 2 * n_deps * sizeof(*ids));
+    uint8_t *packed;
+
+    if (ids == NULL)
+        return -ENOBUFS;
+    needs.jobs = ids;
+    needs.batches = ids + n_deps;
+    needs.has_on = spec->needs->has_on;
+    needs.on = spec->needs->on;
+    for (size_t k = 0; k < n_deps; k++)
+        if (deps[k].on_job)
+            needs.jobs[needs.n_jobs++] = (uint64_t)deps[k].id;
+        else
+            needs.batches[needs.n_batches++] = (uint64_t)deps[k].id;
+    settled.needs = &needs;
+    j->spec_len = protobuf_c_message_get_packed_size(PB_BASE(&settled));
+    packed = proto_arena_alloc(a, j->spec_len);
+    if (packed == NULL)
+        return -ENOBUFS;
+    (void)protobuf_c_message_pack(PB_BASE(&settled), packed);
+    j->spec = packed;
+    return 0;
+}
+
+int
 spec_row(const struct config *cfg, const PbJobSpec *s, int64_t now_ms,
          struct proto_arena *a, struct store_new_job *ret)
 {

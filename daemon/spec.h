@@ -19,6 +19,11 @@ size_t spec_needs_count(const PbNeeds *needs);
 int spec_row(const struct config *cfg, const PbJobSpec *spec, int64_t now_ms,
              struct proto_arena *a, struct store_new_job *ret);
 
+/* Put the spec into j with deps, all of them ids, for what it needs; stands in a. 0 or
+ * -ENOBUFS. */
+int spec_settle(const PbJobSpec *spec, const struct store_dep *deps, size_t n_deps,
+                struct proto_arena *a, struct store_new_job *j);
+
 /* Labels as the store takes them; NULL with *n > 0: no memory. */
 struct store_label *spec_labels(struct proto_arena *a, void *const *entries, size_t n);
 

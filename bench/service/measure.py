@@ -6,6 +6,7 @@ One run of one side of a row of the service's benchmarks, printed as lines
 temporary directory or on a free port of the loopback, and keep their data under var/, on
 the disk that the project lies on, so that fsync costs what it costs there.
 """
+import calendar
 import contextlib
 import json
 import os
@@ -67,8 +68,8 @@ def process(command, ready):
 
 
 @contextlib.contextmanager
-def gojobd(config=""):
-    """Yields (process, url)."""
+def settings(config=""):
+    """Yields (path of a configuration, url)."""
     with scratch() as state, tempfile.TemporaryDirectory(prefix="gojobd-") as sockets:
         url = f"ipc://{sockets}/rpc"
         path = os.path.join(state, "gojobd.yaml")
@@ -76,9 +77,18 @@ def gojobd(config=""):
             f.write(f"state_dir: {state}/state\nlisten: ['{url}']\n")
             f.write(f"events: ['ipc://{sockets}/events']\nlog: {{level: warning}}\n{config}")
         os.mkdir(os.path.join(state, "state"))
-        answers = lambda: goctl_code(url, "ping") == 0
-        with process([GOJOBD, "--config", path], answers) as server:
-            yield server, url
+        yield path, url
+
+
+def started(path, url):
+    return process([GOJOBD, "--config", path], lambda: goctl_code(url, "ping") == 0)
+
+
+@contextlib.contextmanager
+def gojobd(config=""):
+    """Yields (process, url)."""
+    with settings(config) as (path, url), started(path, url) as server:
+        yield server, url
 
 
 def free_port():
@@ -326,6 +336,44 @@ def wait_for(url, true):
         time.sleep(0.05)
 
 
+# --- schedules
+
+
+def schedules(count):
+    """So many at rest: what they cost in memory and at a start; and, beside them, how late
+    jobs of 100 others start, which fire every second, 10 ms apart."""
+    with settings() as (path, url):
+        with started(path, url) as server:
+            before = rss_mib(server.pid)
+            subprocess.run([os.path.join(BENCH, "schedules_bench"), url, str(count)], check=True)
+        begun = time.monotonic()
+        with started(path, url) as server:
+            report("sched_start", 1000 * (time.monotonic() - begun), "ms")
+            report("sched_rss", settled_rss_mib(server.pid) - before, "MiB")
+            late = sorted(lateness(url))
+            report("sched_late_p50", late[len(late) // 2], "ms")
+            report("sched_late_p99", late[len(late) * 99 // 100], "ms")
+
+
+def lateness(url, n=100, seconds=20):
+    """Milliseconds from when each run of n schedules was due to the start of its job."""
+    first = time.time_ns() // 1_000_000 // 1000 * 1000 + 5000
+    for i in range(n):
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(first // 1000)) + f".{i * 10:03d}Z"
+        goctl(url, "submit", "sum", "1", "--every", "1s", "--at", at, "--label", f"at={i * 10}")
+    time.sleep(first / 1000 - time.time() + seconds)
+    jobs = goctl(url, "ls", "--json", "--limit", str(n * (seconds - 1)), stdout=subprocess.PIPE)
+    for job in map(json.loads, jobs.splitlines()):
+        yield late_by(job["started"], first + int(job["labels"]["at"]))
+
+
+def late_by(started, grid):
+    """From the last time of the grid, one a second, to a time as JSON has it."""
+    whole, _, rest = started.rstrip("Z").partition(".")
+    ms = int(f"{rest:0<3.3s}") if rest else 0
+    return (calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) * 1000 + ms - grid) % 1000
+
+
 # --- a long queue
 
 
@@ -387,6 +435,7 @@ WORKLOADS = {
     },
     "idle": {"ours": idle},
     "timers": {"ours": timers},
+    "schedules": {"ours": schedules},
     "queue": {"ours": queue},
 }
 

@@ -300,6 +300,31 @@ def a_name_that_is_open_elsewhere_is_left_alone(d):
         c.wait(run["id"])
 
 
+def the_jobs_of_a_run_may_wait_for_each_other(d):
+    fan_in = [{"sum": {"numbers": [1, 2]}}, {"sum": {"numbers": [3, 4]}},
+              {"sum": {"results": "sum.sum"}, "needs": {"siblings": [0, 1]}}]
+    d.start()
+    with d.client() as c:
+        def refused(*jobs):
+            return c.refused("schedule_add", {"spec": {"every": "1h", "jobs": list(jobs)}})
+        assert refused(*fan_in[:1], {**SUM, "needs": {"siblings": [2]}}) == (
+            "invalid", "spec.jobs[1].needs.siblings[0]")
+        assert refused({**SUM, "needs": {"siblings": [1]}},
+                       {**SUM, "needs": {"siblings": [0]}})[1].endswith("siblings[0]")
+        add(c, "fan in", every="1h", overlap="queue", missed="all", jobs=fan_in)
+        jobs = c.wait(c.call("schedule_run", {"name": "fan in"})["id"])
+        assert [j["sum"]["sum"] for _, j in sorted(jobs.items())] == [3, 7, 10]
+    # Runs in a line: what a run waits for is no part of what its jobs add up.
+    d.kill()
+    make_due(d, "true", 2 * HOUR + HOUR // 2)
+    d.start()
+    with d.client() as c:
+        until(lambda: show(d, "fan in")["runs"] == 4, "three more")
+        for (batch,) in rows(d, "SELECT id FROM batch WHERE schedule > 0"):
+            jobs = c.wait(batch)
+            assert [j["sum"]["sum"] for _, j in sorted(jobs.items())] == [3, 7, 10], jobs
+
+
 def events_tell_what_happened(d):
     d.start()
     with d.client() as c:
@@ -511,6 +536,7 @@ if __name__ == "__main__":
         what_is_wrong_is_named,
         a_long_list_comes_in_pages,
         a_name_that_is_open_elsewhere_is_left_alone,
+        the_jobs_of_a_run_may_wait_for_each_other,
         events_tell_what_happened,
         schedules_of_the_configuration_follow_it,
         check_config_knows_what_a_schedule_may_say,
