@@ -24,6 +24,7 @@
 #include "runtime/chan/select.h"
 #include "runtime/context/context.h"
 #include "runtime/debug/dump.h"
+#include "runtime/debug/line.h"
 #include "runtime/debug/stats.h"
 #include "runtime/debug/trace.h"
 #include "runtime/mem/arena.h"

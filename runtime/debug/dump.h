@@ -22,6 +22,7 @@
 #ifndef GOJOBD_RUNTIME_DEBUG_DUMP_H
 #define GOJOBD_RUNTIME_DEBUG_DUMP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,6 +61,7 @@ struct go_info {
     void *pc[32];    /* backtrace, innermost first; all but an interrupted instruction are
                         return addresses, one past the call */
     int npc;
+    bool exact; /* pc[0] is an interrupted instruction */
 };
 
 /* What is known of goroutine id: 0 or -ESRCH. */
@@ -67,6 +69,9 @@ int go_info(int64_t id, struct go_info *ret);
 
 /* Call fn for every live goroutine; fn must not park. */
 void go_each(void (*fn)(const struct go_info *g, void *arg), void *arg);
+
+/* Take the runtime's own frames out of it, as the dump does. */
+void go_info_trim(struct go_info *g);
 
 /* "symbol+0x12" or "0x5566…" into buf, which is returned. Async-signal-safe. */
 const char *go_symbol(const void *pc, char *buf, size_t size);

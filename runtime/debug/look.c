@@ -69,7 +69,7 @@ look_at_stack(struct rt_looker *l, const struct go_g *g, struct rt_snap *s)
             collect(&f, s);
     } else if (m != NULL && s->info.state != GO_NEW && l->silent < MAX_SILENT) {
         s->info.npc = rt_bt_ask(m, s->info.pc, MAX_PC);
-        s->exact = true;
+        s->exact = s->info.exact = true;
         if (s->info.npc == 0)
             l->silent++;
         s->cut = s->info.npc == MAX_PC;

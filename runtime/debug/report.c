@@ -164,6 +164,16 @@ rt_report_trim(struct rt_snap *s)
 }
 
 void
+go_info_trim(struct go_info *g)
+{
+    struct rt_snap s = {.info = *g, .exact = g->exact};
+
+    rt_report_trim(&s);
+    *g = s.info;
+    g->exact = s.exact;
+}
+
+void
 rt_report_snap(struct rt_out *o, const struct rt_snap *s, bool inner)
 {
     int from, to;
