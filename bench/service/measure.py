@@ -327,6 +327,36 @@ def timers(count):
         report("rss_timers", settled_rss_mib(server.pid), "MiB")
 
 
+def waiters(count):
+    """So many calls wait for one batch, a hundred on a connection; the daemon does nothing
+    else for ten seconds."""
+    with gojobd() as (server, url):
+        goctl(url, "call", "batch_open", '{"spec":{"name":"waited-for"}}')
+        before = rss_mib(server.pid)
+        command = [f"{BENCH}/waiters_bench", url, "1", str(count), str(max(count // 100, 1))]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as clients:
+            until = time.monotonic() + 120
+            while waiting(url) < count:
+                if clients.poll() is not None or time.monotonic() > until:
+                    sys.exit(f"of {count} calls {waiting(url)} wait")
+                time.sleep(0.05)
+            rss = settled_rss_mib(server.pid)
+            used, start = cpu(server.pid), time.monotonic()
+            time.sleep(10)
+            used = (cpu(server.pid) - used) / (time.monotonic() - start)
+            report("waiters_rss", (rss - before) * 1024 / count, "KiB")
+            report("waiters_cpu", used * 100, "%")
+            goctl(url, "batch", "close", "1")
+            report("waiters_woken", float(clients.communicate(timeout=120)[0].split()[1]), "ms")
+            if clients.returncode != 0:
+                sys.exit("not every call was answered")
+
+
+def waiting(url):
+    reply = goctl(url, "stats", "--json", stdout=subprocess.PIPE)
+    return json.loads(reply)["waiters"]
+
+
 def wait_for(url, true):
     """Until true(counts of batch 1)."""
     until = time.monotonic() + 120
@@ -436,6 +466,7 @@ WORKLOADS = {
     "idle": {"ours": idle},
     "timers": {"ours": timers},
     "schedules": {"ours": schedules},
+    "waiters": {"ours": waiters},
     "queue": {"ours": queue},
 }
 
