@@ -25,6 +25,8 @@ struct cli {
     struct proto_arena arena; /* for what lives until the command ends */
     PbNeeds *needs;           /* of --needs, once needs_read */
     bool needs_read;
+    /* Where the library's notices go; NULL: to standard error. Atomic. */
+    void (*notice)(const char *text);
 };
 
 struct command {
@@ -45,6 +47,7 @@ enum { ARGS_ANY = 1 << 20 };
 extern const struct command submit_commands[];
 extern const struct command wait_commands[];
 extern const struct command job_commands[];
+extern const struct command live_commands[];
 extern const struct command bulk_commands[];
 extern const struct command batch_commands[];
 extern const struct command queue_commands[];
@@ -80,6 +83,9 @@ bool cli_id(const char *s, uint64_t *ret);
 bool cli_count(const char *s, uint64_t *ret);
 /* A batch's number, or else its name. */
 void cli_batch(const char *s, uint64_t *ret_id, const char **ret_name);
+
+/* The options that choose jobs. */
+#define SELECT_OPTIONS "batch state kind label name queue finished-before "
 
 /* What --batch, --state, --kind, --label, --name, --queue and --finished-before select;
  * *ret NULL: nothing was said. False after a complaint. */

@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/cli.h"
 #include "client/conn.h"
+#include "client/progress.h"
 #include "client/show.h"
 #include "proto/field.h"
 #include "proto/json.h"
@@ -241,6 +243,40 @@ trace_next(PbRequest *req, const PbChunk *c)
     PB_SET(req->trace, offset, c->offset + (c->has_data ? c->data.len : 0));
 }
 
+/* To standard output; into a file not torn apart by Ctrl-C. */
+static int
+copy_out(int fd)
+{
+    static char buf[256 * 1024];
+    struct stat st;
+    ssize_t n;
+    int r = 0;
+
+    if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+        interrupt_hold();
+    while (r == 0 && (n = read(fd, buf, sizeof(buf))) != 0)
+        r = n < 0 ? -errno : write_all(STDOUT_FILENO, buf, (size_t)n);
+    return r < 0 ? out_fail(EXIT_JOB, "standard output: %s", strerror(-r)) : 0;
+}
+
+/* Fetched whole before any of it is printed: half a trace is none. */
+static int
+fetch_trace(struct cli *cli, PbRequest *req)
+{
+    FILE *f = tmpfile();
+    int code;
+
+    if (f == NULL)
+        return out_fail(EXIT_JOB, "no temporary file: %s", strerror(errno));
+    code = download(cli, req, trace_next, fileno(f), "the temporary file");
+    if (code == 0 && lseek(fileno(f), 0, SEEK_SET) < 0)
+        code = out_fail(EXIT_JOB, "the temporary file: %s", strerror(errno));
+    if (code == 0)
+        code = copy_out(fileno(f));
+    (void)fclose(f);
+    return code;
+}
+
 static int
 run_trace(struct cli *cli)
 {
@@ -261,7 +297,7 @@ run_trace(struct cli *cli)
     trace.duration = &span;
     req.call_case = PB_REQUEST__CALL_TRACE;
     req.trace = &trace;
-    return download(cli, &req, trace_next, STDOUT_FILENO, "standard output");
+    return fetch_trace(cli, &req);
 }
 
 static int
@@ -304,6 +340,8 @@ group_print(const PbGoroutineGroup *g)
         out_printf(", %s", g->reason);
     if (g->longest != NULL)
         out_printf(", %s", show_span(pb_duration_ns(g->longest, 0), span));
+    if (g->name != NULL)
+        out_printf(", %s", g->name);
     if (g->has_job)
         out_printf(", job %" PRIu64, g->job);
     out_printf(", goroutine%s", g->n_ids == 1 ? "" : "s");
@@ -313,10 +351,10 @@ group_print(const PbGoroutineGroup *g)
     for (size_t i = 0; i < g->n_frames; i++) {
         const PbFrame *f = g->frames[i];
 
-        out_printf("    %s", f->function != NULL ? f->function : "?");
         if (f->file != NULL)
-            out_printf("  %s:%" PRIu32, f->file, f->line);
-        out_add("\n", 1);
+            out_printf("    %-28s %s:%" PRIu32 "\n", f->function, f->file, f->line);
+        else
+            out_printf("    %s\n", f->function != NULL ? f->function : "?");
     }
     if (g->spawned_by != NULL)
         out_printf("    spawned by %s\n", g->spawned_by);

@@ -7,10 +7,11 @@
 
 enum { WAIT_LIMIT = 1000 };
 
-/* A long wait is a row of shorter ones: the daemon bounds each, and the reply of one that
- * got lost is asked for again soon. */
-#define ROUND_NS (30 * GOCTL_SECOND)
-#define GRACE_NS (30 * GOCTL_SECOND) /* for the answer, beyond what was asked */
+/* A long wait is a row of shorter ones: the daemon bounds each. Over a network a connection
+ * may be dead without a sign, and is asked again soon; a local one is not. */
+#define ROUND_NS       (30 * GOCTL_SECOND)
+#define LOCAL_ROUND_NS (600 * GOCTL_SECOND)
+#define GRACE_NS       (30 * GOCTL_SECOND) /* for the answer, beyond what was asked */
 
 /* An answer of another kind would be read as what it is not. */
 static int
@@ -20,6 +21,15 @@ expect(struct goctl_reply *reply, PbResponse__ReplyCase what, struct goctl_error
         return 0;
     goctl_reply_free(reply);
     return goctl_fail(err, GOCTL_PROTOCOL, "gojobd sent a reply of another call");
+}
+
+static int64_t
+round_ns(const struct goctl *c, int64_t timeout_ns)
+{
+    bool local = strncmp(c->url, "ipc:", 4) == 0 || strncmp(c->url, "abstract:", 9) == 0;
+    int64_t most = local ? LOCAL_ROUND_NS : ROUND_NS;
+
+    return timeout_ns < most ? timeout_ns : most;
 }
 
 int
@@ -65,7 +75,7 @@ goctl_wait_next(struct goctl *c, struct goctl_wait *w, int64_t timeout_ns,
     struct goctl_reply *reply;
     const PbWaitReply *wr;
 
-    PB_SET(&round, ns, timeout_ns < ROUND_NS ? timeout_ns : ROUND_NS);
+    PB_SET(&round, ns, round_ns(c, timeout_ns));
     wait.timeout = &round;
     if (w->job != 0) {
         wait.what_case = PB_WAIT__WHAT_JOB;
@@ -91,6 +101,11 @@ goctl_wait_next(struct goctl *c, struct goctl_wait *w, int64_t timeout_ns,
     wr = goctl_response(reply)->wait;
     if (wr->has_next)
         w->after = wr->next;
+    if (w->batch_name != NULL && wr->batch != NULL) {
+        w->batch =
+            wr->batch->id; /* a name means an open batch: it may be closed by now */
+        w->batch_name = NULL;
+    }
     w->done = PB_GET(wr, done, false);
     if (w->batch_name != NULL && wr->batch != NULL) {
         w->batch = wr->batch->id; /* another may have the name by the next call */
@@ -101,8 +116,8 @@ goctl_wait_next(struct goctl *c, struct goctl_wait *w, int64_t timeout_ns,
 }
 
 int
-goctl_events_next(struct goctl *c, uint64_t *after, PbSelector *select,
-                  int64_t timeout_ns, struct goctl_reply **ret, struct goctl_error *err)
+goctl_events_next(struct goctl *c, struct goctl_events *ev, int64_t timeout_ns,
+                  struct goctl_reply **ret, struct goctl_error *err)
 {
     PbDuration round = PB_DURATION__INIT;
     PbEvents events = PB_EVENTS__INIT;
@@ -110,10 +125,16 @@ goctl_events_next(struct goctl *c, uint64_t *after, PbSelector *select,
     struct goctl_reply *reply;
     const PbEventsReply *er;
 
-    PB_SET(&round, ns, timeout_ns < ROUND_NS ? timeout_ns : ROUND_NS);
+    PB_SET(&round, ns, round_ns(c, timeout_ns));
+    if (ev->after == GOCTL_NOW)
+        round.ns = 0;
     events.timeout = &round;
-    events.select = select;
-    PB_SET(&events, after, *after);
+    events.select = ev->select;
+    PB_SET(&events, after, ev->after);
+    if (ev->progress) {
+        PB_SET(&events, progress, true);
+        PB_SET(&events, progress_after, ev->progress_after);
+    }
     req.call_case = PB_REQUEST__CALL_EVENTS;
     req.events = &events;
     if (goctl_call(c, &req, round.ns + GRACE_NS + c->patience_ns, &reply, err) < 0 ||
@@ -122,7 +143,8 @@ goctl_events_next(struct goctl *c, uint64_t *after, PbSelector *select,
 
     er = goctl_response(reply)->events;
     if (er->has_next)
-        *after = er->next;
+        ev->after = er->next;
+    ev->progress_after = PB_GET(er, progress_next, 0);
     *ret = reply;
     return 0;
 }

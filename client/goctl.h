@@ -134,10 +134,19 @@ struct goctl_wait {
 int goctl_wait_next(struct goctl *c, struct goctl_wait *w, int64_t timeout_ns,
                     struct goctl_reply **ret, struct goctl_error *err);
 
-/* The stored events after *after, which is moved on; waits up to timeout_ns when there are
- * none. select may be NULL. */
-int goctl_events_next(struct goctl *c, uint64_t *after, PbSelector *select,
-                      int64_t timeout_ns, struct goctl_reply **ret,
-                      struct goctl_error *err);
+/* Which events, and how far they were taken. */
+#define GOCTL_NOW UINT64_MAX
+struct goctl_events {
+    uint64_t after;     /* the number of the last one; GOCTL_NOW: from now on */
+    PbSelector *select; /* NULL: all; borrowed */
+    bool progress;      /* of running jobs, too, at most twice a second each */
+    uint64_t progress_after;
+};
+
+/* The events after ev->after, which is moved on; waits up to timeout_ns when there are none.
+ * The reply's `events` holds them. After a restart of the daemon it goes on where it was.
+ * With GOCTL_NOW it returns at once: what "now" is, is then known. */
+int goctl_events_next(struct goctl *c, struct goctl_events *ev, int64_t timeout_ns,
+                      struct goctl_reply **ret, struct goctl_error *err);
 
 #endif

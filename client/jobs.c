@@ -1,5 +1,5 @@
 /*
- * goctl ls, show, why, result, watch.
+ * goctl ls, show, why, result.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,23 +14,6 @@
 enum { PAGE = 500, LS_LIMIT = 100 };
 
 #define FIELD "%-11s "
-
-static void
-progress_text(const PbProgress *p, char *out, size_t size)
-{
-    char done[SHOW_TEXT_MAX], total[SHOW_TEXT_MAX];
-    bool bytes = PB_GET(p, unit, PB_PROGRESS__UNIT__BYTES) == PB_PROGRESS__UNIT__BYTES;
-
-    if (bytes) {
-        (void)show_size(p->done, done);
-        (void)show_size(p->total, total);
-    } else {
-        (void)snprintf(done, sizeof(done), "%" PRIu64, p->done);
-        (void)snprintf(total, sizeof(total), "%" PRIu64, p->total);
-    }
-    (void)snprintf(out, size, "%s%s%s", done, p->has_total ? " of " : "",
-                   p->has_total ? total : "");
-}
 
 /* How long the last attempt ran, or has been running. */
 static const char *
@@ -61,10 +44,10 @@ ls_row(struct table *t, const PbJob *j)
     table_text(t, show_time(j->submitted, text));
     table_text(t, took(j, text));
     table_text(t, j->name);
-    if (j->error != NULL && j->state != PB_JOB__STATE__STATE_SUCCEEDED)
+    if (j->progress != NULL)
+        (void)show_progress(j->progress, detail, sizeof(detail));
+    else if (j->error != NULL && j->state != PB_JOB__STATE__STATE_SUCCEEDED)
         (void)show_error(j->error, detail, sizeof(detail));
-    else if (j->progress != NULL)
-        progress_text(j->progress, detail, sizeof(detail));
     table_text(t, detail);
 }
 
@@ -210,8 +193,7 @@ show_job(const PbJob *j)
     field_time("finished", j->finished);
     field_time("deadline", j->deadline);
     if (j->progress != NULL) {
-        progress_text(j->progress, text, sizeof(text));
-        field_text("progress", text);
+        field_text("progress", show_progress(j->progress, text, sizeof(text)));
     }
     if (j->error != NULL)
         field_text("error", show_error(j->error, text, sizeof(text)));
@@ -364,72 +346,6 @@ run_why(struct cli *cli)
     return 0;
 }
 
-/* --- watch ------------------------------------------------------------------------------ */
-
-static void
-print_event(const PbEvent *e)
-{
-    char time[SHOW_TEXT_MAX], why[400];
-
-    out_printf("%s ", show_time(e->time, time));
-    if (e->what_case == PB_EVENT__WHAT_JOB) {
-        const PbJob *j = e->job;
-
-        out_printf("job %" PRIu64 " (batch %" PRIu64 ") ", j->id, j->batch);
-        out_colour(show_state_colour(j->state));
-        out_printf("%s", show_state(j->state));
-        out_colour(PLAIN);
-        if (j->error != NULL) {
-            out_printf(": ");
-            (void)show_error(j->error, why, sizeof(why));
-            out_text(why, strlen(why));
-        }
-        out_add("\n", 1);
-    } else if (e->what_case == PB_EVENT__WHAT_BATCH) {
-        const PbBatch *b = e->batch;
-
-        out_printf("batch %" PRIu64 " %s", b->id,
-                   show_batch_state(PB_GET(b, state, PB_BATCH__STATE__STATE_OPEN)));
-        if (b->counts != NULL)
-            out_printf(", %" PRIu64 " of %" PRIu64 " succeeded",
-                       PB_GET(b->counts, succeeded, 0), PB_GET(b->counts, total, 0));
-        out_add("\n", 1);
-    } else {
-        out_json(PB_BASE(e));
-    }
-}
-
-static int
-run_watch(struct cli *cli)
-{
-    PbSelector *select;
-    uint64_t after = cli->a.since;
-    struct goctl_error err = {0};
-    struct goctl_reply *reply;
-
-    if (!cli_selector(cli, &select))
-        return EXIT_USAGE;
-    if (!opt_given(&cli->a, "since"))
-        after = UINT64_MAX; /* from now on */
-    while (goctl_events_next(cli->conn, &after, select, 30 * GOCTL_SECOND, &reply,
-                             &err) == 0) {
-        const PbEventsReply *r = goctl_response(reply)->events;
-
-        if (PB_GET(r, lost, false))
-            out_note("some events are no longer kept");
-        for (size_t i = 0; i < r->n_events; i++)
-            if (cli->a.json)
-                out_json(PB_BASE(r->events[i]));
-            else
-                print_event(r->events[i]);
-        out_flush();
-        goctl_reply_free(reply);
-    }
-    return out_error(&err);
-}
-
-#define SELECT_OPTIONS "batch state kind label name queue finished-before "
-
 const struct command job_commands[] = {
     {"ls", "", "List jobs, the newest first", SELECT_OPTIONS "limit oldest", NULL,
      "ls --state failed --kind fetch", 0, 0, false, run_ls},
@@ -439,7 +355,5 @@ const struct command job_commands[] = {
      1, false, run_why},
     {"result", "JOB", "What came of a job: the answer, or the content it returned",
      "output", NULL, "result 12 -O page.html", 1, 1, false, run_result},
-    {"watch", "", "Print what happens as it happens", "batch since", NULL,
-     "watch --batch 7", 0, 0, false, run_watch},
     {0},
 };

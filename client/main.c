@@ -15,13 +15,13 @@
 #define COMMON_OPTIONS "url token token-file tls-ca tls-cert tls-name json help"
 
 const struct command *const command_groups[] = {
-    submit_commands, wait_commands,     job_commands,    bulk_commands, batch_commands,
-    queue_commands,  schedule_commands, daemon_commands, help_commands, NULL,
+    submit_commands, wait_commands,  job_commands,   live_commands,
+    bulk_commands,   batch_commands, queue_commands, schedule_commands,
+    daemon_commands, help_commands,  NULL,
 };
 const char *const command_titles[] = {
-    "Submitting",         "Waiting",    "Looking at jobs",
-    "Changing many jobs", "Batches",    "Queues",
-    "Schedules",          "The daemon", "Help",
+    "Submitting", "Waiting", "Looking at jobs", "Watching",   "Changing many jobs",
+    "Batches",    "Queues",  "Schedules",       "The daemon", "Help",
 };
 
 static const struct command *
@@ -152,8 +152,13 @@ read_token(const char *path)
 static void
 notice(void *arg, const char *text)
 {
-    (void)arg;
-    out_note("%s", text);
+    struct cli *cli = arg;
+    void (*other)(const char *) = __atomic_load_n(&cli->notice, __ATOMIC_ACQUIRE);
+
+    if (other != NULL)
+        other(text);
+    else
+        out_note("%s", text);
 }
 
 static int
@@ -178,6 +183,7 @@ open_connection(struct cli *cli)
         .tls_name = a->tls_name,
         .wait_when_busy = true,
         .notice = notice,
+        .notice_arg = cli,
     };
     if (goctl_connect(&options, &cli->conn, &err) < 0)
         r = out_error(&err);

@@ -108,6 +108,8 @@ const struct opt opt_table[] = {
     {"replace", 0, OPT_FLAG, AT(replace), NULL, "the one of the same name"},
     {"paused", 0, OPT_FLAG, AT(paused), NULL, "to be resumed later"},
     {"since", 0, OPT_SIZE, AT(since), "SEQ", "events after this number"},
+    {"no-progress", 0, OPT_FLAG, AT(no_progress), NULL, "not how far running jobs are"},
+    {"once", 0, OPT_FLAG, AT(once), NULL, "print it once, as plain text"},
 };
 const size_t opt_count = sizeof(opt_table) / sizeof(opt_table[0]);
 _Static_assert(sizeof(opt_table) / sizeof(opt_table[0]) <= OPTIONS_MAX, "given[]");

@@ -55,7 +55,7 @@ struct args {
     /* Choosing and showing. */
     struct texts states, kinds;
     int64_t limit, before_ns;
-    bool oldest, all;
+    bool oldest, all, no_progress, once;
     char *output, *reason;
 
     /* Queues and schedules. */

@@ -13,6 +13,9 @@
 #include "client/out.h"
 
 #define REDRAW_NS (GOCTL_SECOND / 10)
+#define RATE_NS   (3 * GOCTL_SECOND) /* the rate is that of the last three to six seconds */
+
+enum { BAR_MIN = 8, BAR_MAX = 40 };
 
 static _Atomic uint64_t
     waited_for; /* batch; 0: none. Relaxed: only its own value counts */
@@ -44,36 +47,94 @@ eta_text(double seconds, char *out, size_t size)
         (void)snprintf(out, size, "%.0fh", seconds / 3600);
 }
 
+/* Jobs a second over the last few. */
+static double
+rate_of(struct progress *p, uint64_t done, int64_t now)
+{
+    double seconds;
+
+    if (now - p->then[1].at_ns > RATE_NS) {
+        p->then[0] = p->then[1];
+        p->then[1].at_ns = now;
+        p->then[1].done = done;
+    }
+    seconds = (double)(now - p->then[0].at_ns) / 1e9;
+    return seconds > 0 && done > p->then[0].done
+               ? (double)(done - p->then[0].done) / seconds
+               : 0;
+}
+
+/* What stands beside the bar, as far as it fits: in the order shown, and what is left out
+ * first when it is narrow. */
+enum { DONE, FAILED, ACTIVE, RATE, ETA, PARTS };
+static const int dispensable[] = {ACTIVE, RATE, ETA, FAILED};
+
+static int
+join(char parts[PARTS][48], int columns, char *out, size_t size)
+{
+    int n = 0, total = 0;
+
+    for (int i = 0; i < PARTS; i++)
+        total += (int)strlen(parts[i]);
+    for (size_t i = 0; i < sizeof(dispensable) / sizeof(dispensable[0]); i++) {
+        if (total <= columns)
+            break;
+        total -= (int)strlen(parts[dispensable[i]]);
+        parts[dispensable[i]][0] = '\0';
+    }
+    for (int i = 0; i < PARTS; i++)
+        n += snprintf(out + n, size - (size_t)n, "%s", parts[i]);
+    return n;
+}
+
+static void
+make_parts(struct progress *p, const PbCounts *c, uint64_t done, uint64_t total,
+           char parts[PARTS][48])
+{
+    uint64_t bad = c->failed + c->cancelled + c->dead;
+    double rate = rate_of(p, done, goctl_now());
+    char eta[16];
+
+    (void)snprintf(parts[DONE], 48, " %" PRIu64 "/%" PRIu64, done, total);
+    (void)snprintf(parts[FAILED], 48, ", %" PRIu64 " failed", bad);
+    (void)snprintf(parts[ACTIVE], 48, ", %" PRIu64 " running", c->running);
+    (void)snprintf(parts[RATE], 48, rate < 10 ? ", %.1f/s" : ", %.0f/s", rate);
+    parts[ETA][0] = '\0';
+    if (rate > 0 && total > done) {
+        eta_text((double)(total - done) / rate, eta, sizeof(eta));
+        (void)snprintf(parts[ETA], 48, ", ETA %s", eta);
+    }
+}
+
 void
 progress_draw(struct progress *p, const PbCounts *c)
 {
     static const char full[] = "########################################";
-    char line[400], text[256], eta[32] = "";
-    uint64_t bad = c->failed + c->cancelled + c->dead;
-    uint64_t done = c->succeeded + bad;
+    static const char empty[] = "........................................";
+    uint64_t done = c->succeeded + c->failed + c->cancelled + c->dead;
     uint64_t total = c->total > p->submitted ? c->total : p->submitted;
+    char line[400], text[256], parts[PARTS][48];
     int64_t now = goctl_now();
-    double seconds = (double)(now - p->start_ns) / 1e9;
-    double rate = seconds > 0 ? (double)done / seconds : 0;
     int width, bar, n;
 
+    if (!p->counted) { /* what was done before is no speed of now */
+        p->then[0].at_ns = p->then[1].at_ns = p->start_ns;
+        p->then[0].done = p->then[1].done = done;
+        p->counted = true;
+    }
     if (!p->on || now - p->drawn_ns < REDRAW_NS || now - p->start_ns < REDRAW_NS)
         return;
     p->drawn_ns = now;
-    if (rate > 0 && total > done)
-        eta_text((double)(total - done) / rate, eta, sizeof(eta));
-    n = snprintf(text, sizeof(text),
-                 " %" PRIu64 "/%" PRIu64 ", %" PRIu64 " failed, %" PRIu64
-                 " running, %.0f/s%s%s",
-                 done, total, bad, c->running, rate, eta[0] != '\0' ? ", ETA " : "", eta);
+    make_parts(p, c, done, total, parts);
+    n = join(parts, columns() - BAR_MIN - 3, text, sizeof(text));
     width = columns() - n - 3;
-    if (width > 40)
-        width = 40;
-    if (width < 5)
+    if (width > BAR_MAX)
+        width = BAR_MAX;
+    if (width < BAR_MIN)
         width = 0;
     bar = total > 0 ? (int)((double)width * (double)done / (double)total) : 0;
     if (width > 0)
-        (void)snprintf(line, sizeof(line), "[%.*s%*s]%s", bar, full, width - bar, "",
+        (void)snprintf(line, sizeof(line), "[%.*s%.*s]%s", bar, full, width - bar, empty,
                        text);
     else
         (void)snprintf(line, sizeof(line), "%.*s", columns() - 1, text);
@@ -87,6 +148,24 @@ progress_clear(struct progress *p)
         out_progress("");
 }
 
+/* In the low byte what to write, above it the file descriptor + 1; IGNORE; 0: end the
+ * process. Relaxed: its own value is all. */
+static _Atomic int64_t told;
+enum { IGNORE = 1 };
+
+void
+interrupt_hold(void)
+{
+    atomic_store_explicit(&told, IGNORE, memory_order_relaxed);
+}
+
+void
+interrupt_to(int fd, char byte)
+{
+    atomic_store_explicit(&told, ((int64_t)fd + 1) << 8 | (unsigned char)byte,
+                          memory_order_relaxed);
+}
+
 static void *
 interrupt_thread(void *arg)
 {
@@ -97,7 +176,18 @@ interrupt_thread(void *arg)
     (void)arg;
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGINT);
-    (void)sigwait(&set, &sig);
+    for (;;) {
+        int64_t to;
+        char byte;
+
+        (void)sigwait(&set, &sig);
+        to = atomic_load_explicit(&told, memory_order_relaxed);
+        if (to == 0)
+            break;
+        byte = (char)(to & 0xff);
+        if (to != IGNORE)
+            (void)!write((int)(to >> 8) - 1, &byte, 1);
+    }
     out_progress("");
     batch = atomic_load_explicit(&waited_for, memory_order_relaxed);
     if (batch != 0)

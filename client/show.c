@@ -138,6 +138,26 @@ show_size(uint64_t bytes, char out[SHOW_TEXT_MAX])
     return out;
 }
 
+const char *
+show_progress(const PbProgress *p, char *out, size_t size)
+{
+    PbProgress__Unit unit = PB_GET(p, unit, PB_PROGRESS__UNIT__BYTES);
+    char done[SHOW_TEXT_MAX], total[SHOW_TEXT_MAX];
+    bool bytes = unit == PB_PROGRESS__UNIT__BYTES;
+
+    if (bytes) {
+        (void)show_size(p->done, done);
+        (void)show_size(p->total, total);
+    } else {
+        (void)snprintf(done, sizeof(done), "%" PRIu64, p->done);
+        (void)snprintf(total, sizeof(total), "%" PRIu64, p->total);
+    }
+    (void)snprintf(out, size, "%s%s%s%s%s", done, p->has_total ? " of " : "",
+                   p->has_total ? total : "", bytes ? "" : " ",
+                   bytes ? "" : enum_text(&pb_progress__unit__descriptor, (int)unit));
+    return out;
+}
+
 bool
 show_finished(PbJob__State s)
 {

@@ -27,6 +27,8 @@ const char *show_error(const PbError *e, char *out, size_t size);
 const char *show_time(const PbTimestamp *t, char out[SHOW_TEXT_MAX]);
 const char *show_span(int64_t ns, char out[SHOW_TEXT_MAX]);
 const char *show_size(uint64_t bytes, char out[SHOW_TEXT_MAX]);
+/* "12.3 MiB of 1 GiB", "3 of 10 ticks". Returns out. */
+const char *show_progress(const PbProgress *p, char *out, size_t size);
 int64_t show_wall_ns(void);
 
 bool show_finished(PbJob__State s);

@@ -9,13 +9,14 @@
 
 enum { JOBS_PER_REPLY = 5000 };
 
-#define LONG_NS (30 * GOCTL_SECOND)
-#define BAR_NS  (GOCTL_SECOND / 4) /* how fresh the bar is while nothing finishes */
+#define LONG_NS    (600 * GOCTL_SECOND)
+#define BAR_NS     (GOCTL_SECOND / 4) /* how fresh the bar is while nothing finishes, */
+#define BAR_MAX_NS (2 * GOCTL_SECOND) /* and when nothing has for a while */
 
 void
 waiter_init(struct waiter *w, struct cli *cli)
 {
-    *w = (struct waiter){.cli = cli, .until_ns = GOCTL_FOREVER};
+    *w = (struct waiter){.cli = cli, .until_ns = GOCTL_FOREVER, .bar_ns = BAR_NS};
     w->w.jobs = true;
     w->w.results = true;
     w->w.limit = JOBS_PER_REPLY;
@@ -118,6 +119,10 @@ take(struct waiter *w, const PbWaitReply *wr)
         w->late = true;
     for (size_t i = 0; i < wr->n_jobs; i++)
         waiter_job(w, wr->jobs[i]);
+    if (wr->n_jobs > 0)
+        w->bar_ns = BAR_NS;
+    else if (w->bar_ns < BAR_MAX_NS)
+        w->bar_ns *= 2;
     /* With nothing more to come at once, what is here should be seen. */
     if (wr->n_jobs < JOBS_PER_REPLY)
         out_flush();
@@ -142,7 +147,7 @@ waiter_run(struct waiter *w)
     struct goctl_reply *reply;
 
     while (!w->w.done) {
-        int64_t ns = round_ns(w, w->progress.on ? BAR_NS : LONG_NS);
+        int64_t ns = round_ns(w, w->progress.on ? w->bar_ns : LONG_NS);
 
         if (ns <= 0) {
             progress_clear(&w->progress);

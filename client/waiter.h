@@ -16,6 +16,7 @@ struct waiter {
     struct progress progress;
     _Atomic uint64_t submitted; /* by another thread, for the bar; relaxed */
     int64_t until_ns;           /* monotonic; GOCTL_FOREVER */
+    int64_t bar_ns;             /* how soon the bar is to be drawn again */
     bool many;                  /* answers need to say whose they are */
 
     /* What the user called each job; for ids[i], subjects[i]. */

@@ -10,6 +10,7 @@
 #include "daemon/jobpb.h"
 #include "daemon/queuepb.h"
 #include "daemon/schedules.h"
+#include "daemon/watch.h"
 #include "jobs/kind.h"
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
@@ -99,14 +100,20 @@ fill_store(struct call *c, PbStatsReply *rep)
 {
     const char *path = store_path(c->d->store);
     PbStoreStats *out = call_new(c, &pb_store_stats__descriptor);
+    struct store_writer_stats w = store_writer_stats(c->d->writer);
 
     if (out == NULL)
         return -ENOBUFS;
     PB_SET(out, file_bytes, GO_BLOCKING(file_size(path, "")));
     PB_SET(out, wal_bytes, GO_BLOCKING(file_size(path, "-wal")));
     PB_SET(out, free_bytes, (uint64_t)LOAD(&c->d->free_bytes, RELAXED));
+    PB_SET(out, commits, (uint64_t)w.commits);
+    PB_SET(out, writes, (uint64_t)w.writes);
+    out->commit_avg = call_duration(c, w.commits > 0 ? w.commit_ns / w.commits : 0);
+    out->commit_max = call_duration(c, w.commit_max_ns);
+    PB_SET(out, schema, (uint64_t)store_schema());
     rep->store = out;
-    return 0;
+    return out->commit_avg == NULL || out->commit_max == NULL ? -ENOBUFS : 0;
 }
 
 static int
@@ -125,6 +132,33 @@ add_running(struct call *c, PbStatsReply *rep, int64_t id)
 }
 
 static int
+add_batch(struct call *c, PbStatsReply *rep, const struct store_batch_info *b)
+{
+    rep->batches[rep->n_batches] = jobpb_batch(c, b);
+    return rep->batches[rep->n_batches++] == NULL ? -ENOBUFS : 0;
+}
+
+/* The batch of a running job may be too old to be found among the newest. */
+static int
+add_batch_of(struct call *c, PbStatsReply *rep, int64_t id)
+{
+    struct store_batches v = {.v = NULL};
+    int r;
+
+    for (size_t i = 0; i < rep->n_batches; i++)
+        if ((int64_t)rep->batches[i]->id == id)
+            return 0;
+    if (rep->n_batches == BATCHES_MAX)
+        return 0;
+    r = CALL_READ(c, rd, store_read_batch(rd, id, &v));
+    if (r > 0 && v.v[0].finished == 0)
+        r = add_batch(c, rep, &v.v[0]);
+    store_batches_free(&v);
+    return r < 0 ? r : 0;
+}
+
+/* The running jobs that were claimed first. */
+static int
 fill_running(struct call *c, PbStatsReply *rep)
 {
     const PbStats *in = c->req->stats;
@@ -137,9 +171,12 @@ fill_running(struct call *c, PbStatsReply *rep)
     rep->running = call_array(c, max + 1, sizeof(*rep->running));
     if (v == NULL || rep->running == NULL)
         return -ENOBUFS;
-    n = dispatch_list(c->d->dispatch, 0, max, v);
-    for (size_t i = 0; r == 0 && i < n; i++)
+    n = dispatch_list(c->d->dispatch, max, v);
+    for (size_t i = 0; r == 0 && i < n; i++) {
         r = add_running(c, rep, v[i].job);
+        if (r == 0)
+            r = add_batch_of(c, rep, v[i].batch);
+    }
     return r;
 }
 
@@ -148,20 +185,32 @@ static int
 fill_batches(struct call *c, PbStatsReply *rep)
 {
     struct store_batches v = {.v = NULL};
-    int r = CALL_READ(c, rd, store_read_batches(rd, 0, BATCHES_MAX, &v));
+    int r = CALL_READ(c, rd, store_read_unfinished(rd, BATCHES_MAX, &v));
 
     rep->batches = call_array(c, BATCHES_MAX, sizeof(*rep->batches));
     if (r == 0 && rep->batches == NULL)
         r = -ENOBUFS;
-    for (size_t i = 0; r == 0 && i < v.n; i++) {
-        if (v.v[i].finished != 0)
-            continue;
-        rep->batches[rep->n_batches] = jobpb_batch(c, &v.v[i]);
-        if (rep->batches[rep->n_batches++] == NULL)
-            r = -ENOBUFS;
-    }
+    for (size_t i = 0; r == 0 && i < v.n; i++)
+        r = add_batch(c, rep, &v.v[i]);
     store_batches_free(&v);
     return r;
+}
+
+static int
+fill_rates(struct call *c, PbStatsReply *rep)
+{
+    struct rates_sample *s = call_array(c, 1, sizeof(*s));
+    struct rates_now *now = call_array(c, 1, sizeof(*now));
+
+    if (s == NULL || now == NULL)
+        return -ENOBUFS;
+    watch_sample(c->d, s);
+    rates_now(&c->d->rates, s, now);
+    PB_SET(rep, submit_rate, now->submit);
+    PB_SET(rep, finish_rate, now->finish);
+    for (size_t i = 0; i < rep->n_queues; i++) /* by id */
+        PB_SET(rep->queues[i], started_rate, now->started[i]);
+    return 0;
 }
 
 int
@@ -199,10 +248,12 @@ call_stats(struct call *c)
         r = fill_scheduler(c, rep);
     if (r == 0)
         r = fill_store(c, rep);
-    if (r == 0 && PB_GET(in, running, 0))
-        r = fill_running(c, rep);
+    if (r == 0)
+        r = fill_rates(c, rep);
     if (r == 0)
         r = fill_batches(c, rep);
+    if (r == 0 && PB_GET(in, running, 0))
+        r = fill_running(c, rep);
     if (r < 0)
         return r;
     c->rep->reply_case = PB_RESPONSE__REPLY_STATS;

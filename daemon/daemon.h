@@ -7,6 +7,7 @@
  *   hub       told of every commit, wakes those who wait for what it changed
  *   pub       publishes the same to subscribers
  *   schedules knows when each schedule is due and submits its runs
+ *   pulse     looks how far running jobs are, while anybody watches
  */
 #ifndef GOJOBD_DAEMON_DAEMON_H
 #define GOJOBD_DAEMON_DAEMON_H
@@ -14,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/rates.h"
 #include "jobs/env.h"
 #include "runtime/sync/mutex.h"
 
@@ -21,6 +23,7 @@ struct dispatch;
 struct go_ctx;
 struct hub;
 struct pub;
+struct pulse;
 struct rpc;
 struct schedules;
 struct store_pool;
@@ -37,6 +40,7 @@ struct daemon {
     struct hub *hub;
     struct dispatch *dispatch;
     struct watch *watch;
+    struct pulse *pulse;
     struct pub *pub;             /* atomic: the writer asks while it is set up */
     struct schedules *schedules; /* atomic: likewise */
     struct rpc *rpc;
@@ -45,6 +49,8 @@ struct daemon {
 
     struct go_mutex env_mu;
     struct job_env *env; /* guarded by env_mu: replaced by a reload */
+
+    struct rates rates;
 
     bool draining;      /* atomic: no new jobs, and none starts */
     bool low_disk;      /* atomic: below limits.disk_free */

@@ -4,9 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/dispatch_inner.h"
 #include "daemon/log.h"
-#include "daemon/plan.h"
-#include "daemon/task.h"
 #include "runtime/base/atomic.h"
 #include "runtime/base/check.h"
 #include "runtime/go.h"
@@ -21,71 +20,14 @@
  * its tasks are registered.
  */
 
-#define HASH_N        65536 /* a power of two */
 #define EARLY_MAX     4096
 #define STOP_PATIENCE (5 * GO_SECOND)
 #define AHEAD_TIME    0.02 /* s: as many jobs are claimed ahead as end in this time */
-
-struct early {
-    int64_t job, batch; /* one of them is 0 */
-    enum stop_why why;
-    char *reason;
-};
-
-struct dispatch {
-    struct daemon *d;
-    struct plan plan; /* the claiming goroutine's */
-
-    struct go_mutex mu;
-    struct go_cond more; /* with mu: for the claiming goroutine */
-    struct go_cond idle; /* with mu: for dispatch_drain() */
-
-    /* All guarded by mu. */
-    struct task **hash;
-    struct task *first; /* all tasks, newest first */
-    int64_t n_tasks;    /* registered, until their finish is recorded */
-    bool queued, held;
-    bool stuck;           /* queued jobs wait for others of their batch to end */
-    bool claiming, ended; /* a claim is under way; the claiming goroutine has ended */
-    bool stop;            /* start no more */
-    bool hurry;
-    int64_t again_at;
-    int64_t limit, lane_max;
-    struct dispatch_counts counts;
-    struct line {
-        struct task *first, **last;
-        int64_t ahead;               /* how many may stand in line */
-        int64_t ended, ended_before; /* since the start; when ahead was last set */
-    } lines[STORE_KIND_MAX + 1];
-    uint64_t ends, ends_planned; /* tasks ended; at the last plan */
-    int64_t ahead_at;            /* go_now() when ahead was last set */
-    int64_t suspects;
-    struct plan_queue queues[STORE_QUEUES_MAX];
-    struct early *early;
-    size_t n_early;
-};
 
 struct daemon *
 dispatch_daemon(struct dispatch *dp)
 {
     return dp->d;
-}
-
-static struct task **
-slot(struct dispatch *dp, int64_t id)
-{
-    return &dp->hash[(uint64_t)id & (HASH_N - 1)];
-}
-
-/* mu is held. */
-static struct task *
-find_locked(struct dispatch *dp, int64_t id)
-{
-    struct task *t = *slot(dp, id);
-
-    while (t != NULL && t->claim.id != id)
-        t = t->hash_next;
-    return t;
 }
 
 static void
@@ -110,7 +52,7 @@ dispatch_new(struct daemon *d, struct dispatch **ret)
     if (dp == NULL)
         return -ENOMEM;
     dp->d = d;
-    dp->hash = calloc(HASH_N, sizeof(struct task *));
+    dp->hash = calloc(DISPATCH_HASH_N, sizeof(struct task *));
     dp->early = calloc(EARLY_MAX, sizeof(struct early));
     dp->ended = true;
     dp->queued = true; /* what the last epoch left */
@@ -258,17 +200,20 @@ forget_early_locked(struct dispatch *dp)
 static void
 register_locked(struct dispatch *dp, struct task *t)
 {
-    struct task **head = slot(dp, t->claim.id);
+    struct task **head = dispatch_slot(dp, t->claim.id);
 
     t->hash_next = *head;
     *head = t;
     t->next = dp->first;
     if (dp->first != NULL)
         dp->first->prev = t;
+    else
+        dp->last = t;
     dp->first = t;
     dp->n_tasks++;
     dp->counts.running++;
     dp->queues[STORE_LANE_QUEUE(t->claim.lane)].running++;
+    dp->started[STORE_LANE_QUEUE(t->claim.lane)]++;
     dp->suspects += STORE_LANE_SUSPECT(t->claim.lane);
     early_locked(dp, t);
 }
@@ -487,7 +432,7 @@ dispatch_ended(struct dispatch *dp, struct task *t, bool succeeded)
 void
 dispatch_finished(struct dispatch *dp, struct task *t)
 {
-    struct task **link = slot(dp, t->claim.id);
+    struct task **link = dispatch_slot(dp, t->claim.id);
 
     if (t->op.result < 0)
         log_error("the end of job %lld could not be recorded: %s", (long long)t->claim.id,
@@ -502,6 +447,8 @@ dispatch_finished(struct dispatch *dp, struct task *t)
         dp->first = t->next;
     if (t->next != NULL)
         t->next->prev = t->prev;
+    else
+        dp->last = t->prev;
     if (--dp->n_tasks == 0)
         go_cond_broadcast(&dp->idle);
     go_mutex_unlock(&dp->mu);
@@ -524,7 +471,7 @@ dispatch_stop_job(struct dispatch *dp, int64_t id, enum stop_why why, const char
     struct task *t;
 
     go_mutex_lock(&dp->mu);
-    t = find_locked(dp, id);
+    t = dispatch_find_locked(dp, id);
     if (t != NULL)
         task_stop(t, why, reason);
     else
@@ -604,83 +551,4 @@ dispatch_hurry(struct dispatch *dp)
     dp->hurry = true;
     go_cond_broadcast(&dp->idle);
     go_mutex_unlock(&dp->mu);
-}
-
-/* --- seen from outside ------------------------------------------------------------------- */
-
-/* mu is held. */
-static struct dispatch_look
-look_locked(const struct task *t)
-{
-    struct dispatch_look l = {
-        .job = t->claim.id,
-        .batch = t->claim.batch,
-        .lane = t->claim.lane,
-        .attempt = t->claim.attempt,
-        .goroutine = t->goroutine,
-        .since = t->since,
-    };
-
-    if (t->run != NULL) {
-        l.done = LOAD(&t->run->progress.done, RELAXED);
-        l.total = LOAD(&t->run->progress.total, RELAXED);
-        l.unit = LOAD(&t->run->progress.unit, RELAXED);
-    }
-    return l;
-}
-
-bool
-dispatch_look(struct dispatch *dp, int64_t id, struct dispatch_look *ret)
-{
-    struct task *t;
-
-    go_mutex_lock(&dp->mu);
-    t = find_locked(dp, id);
-    if (t != NULL)
-        *ret = look_locked(t);
-    go_mutex_unlock(&dp->mu);
-    return t != NULL;
-}
-
-size_t
-dispatch_list(struct dispatch *dp, int64_t after, size_t max, struct dispatch_look *ret)
-{
-    size_t n = 0;
-
-    go_mutex_lock(&dp->mu);
-    for (struct task *t = dp->first; t != NULL; t = t->next) {
-        size_t i = n;
-
-        if (t->claim.id <= after || t->goroutine == 0 ||
-            (n == max && (max == 0 || ret[n - 1].job < t->claim.id)))
-            continue;
-        if (n < max)
-            n++;
-        else
-            i--;
-        for (; i > 0 && ret[i - 1].job > t->claim.id; i--)
-            ret[i] = ret[i - 1];
-        ret[i] = look_locked(t);
-    }
-    go_mutex_unlock(&dp->mu);
-    return n;
-}
-
-void
-dispatch_counts(struct dispatch *dp, struct dispatch_counts *ret)
-{
-    go_mutex_lock(&dp->mu);
-    *ret = dp->counts;
-    go_mutex_unlock(&dp->mu);
-}
-
-int64_t
-dispatch_queue_running(struct dispatch *dp, int64_t queue)
-{
-    int64_t n;
-
-    go_mutex_lock(&dp->mu);
-    n = dp->queues[queue].running;
-    go_mutex_unlock(&dp->mu);
-    return n;
 }

@@ -71,15 +71,21 @@ struct dispatch_look {
     int64_t goroutine; /* 0: not started yet */
     int64_t since;     /* go_now() when it began */
     uint64_t done, total;
-    int unit; /* PbProgress__Unit */
+    int unit;     /* PbProgress__Unit */
+    int64_t tick; /* of a timer: the last one, in ns since 1970; else 0 */
 };
 
 /* True and *ret if that job runs. */
 bool dispatch_look(struct dispatch *dp, int64_t id, struct dispatch_look *ret);
 
-/* Up to max running jobs with ids above after, in order: their number. */
-size_t dispatch_list(struct dispatch *dp, int64_t after, size_t max,
-                     struct dispatch_look *ret);
+/* Up to max of the running jobs, those that were claimed first: their number. */
+size_t dispatch_list(struct dispatch *dp, size_t max, struct dispatch_look *ret);
+
+/* Up to max running jobs that came further since they were last returned here: their
+ * number. One call looks at a part of all jobs, from *place (at first 0) on; when *place
+ * is 0 again, all have been looked at. */
+size_t dispatch_moved(struct dispatch *dp, size_t *place, size_t max,
+                      struct dispatch_look *ret);
 
 struct dispatch_counts {
     int64_t running;
@@ -90,7 +96,9 @@ struct dispatch_counts {
     } kind[STORE_KIND_MAX + 1];
 };
 void dispatch_counts(struct dispatch *dp, struct dispatch_counts *ret);
-int64_t dispatch_queue_running(struct dispatch *dp, int64_t queue);
+
+/* Jobs of queue 0 … n-1 claimed since the start. */
+void dispatch_started(struct dispatch *dp, int64_t *ret, size_t n);
 
 /* --- for task.c --- */
 

@@ -1,6 +1,9 @@
 #include "daemon/eventpb.h"
 
+#include <errno.h>
+
 #include "daemon/jobpb.h"
+#include "daemon/pulse.h"
 #include "daemon/store/schedule.h"
 #include "proto/wire.h"
 #include "runtime/time/timer.h"
@@ -90,6 +93,22 @@ set_schedule(struct proto_arena *a, const struct store_event *ev, PbEvent *out)
     return 0;
 }
 
+static PbTimestamp *
+timestamp(struct proto_arena *a, int64_t ns)
+{
+    PbTimestamp *t = proto_new(a, &pb_timestamp__descriptor);
+
+    if (t != NULL)
+        PB_SET(t, ns, ns);
+    return t;
+}
+
+bool
+eventpb_of_job(const struct store_event *ev)
+{
+    return ev->type == EVENT_STATE || (ev->type == EVENT_ADDED && ev->count == 1);
+}
+
 PbEvent *
 eventpb_make(struct proto_arena *a, const struct store_event *ev)
 {
@@ -99,16 +118,13 @@ eventpb_make(struct proto_arena *a, const struct store_event *ev)
     if (out == NULL)
         return NULL;
     PB_SET(out, seq, (uint64_t)ev->seq);
-    out->time = proto_new(a, &pb_timestamp__descriptor);
+    out->time = timestamp(a, ev->at_ms * GO_MILLISECOND);
     if (out->time == NULL)
         return NULL;
-    PB_SET(out->time, ns, ev->at_ms * GO_MILLISECOND);
     switch (ev->type) {
     case EVENT_STATE:
-        r = set_job(a, ev, out);
-        break;
     case EVENT_ADDED: /* one job as itself, several as a batch that grew */
-        r = ev->count == 1 ? set_job(a, ev, out) : set_batch(a, ev, out);
+        r = eventpb_of_job(ev) ? set_job(a, ev, out) : set_batch(a, ev, out);
         break;
     case EVENT_BATCH_END:
     case EVENT_BATCH_STOP:
@@ -119,4 +135,57 @@ eventpb_make(struct proto_arena *a, const struct store_event *ev)
         break;
     }
     return r == 0 ? out : NULL;
+}
+
+PbEvent *
+eventpb_progress(struct proto_arena *a, const struct pulse_beat *beat, int64_t seq)
+{
+    const struct dispatch_look *l = &beat->look;
+    PbEvent *out = proto_new(a, &pb_event__descriptor);
+    PbJobProgress *job = proto_new(a, &pb_job_progress__descriptor);
+    PbProgress *progress = proto_new(a, &pb_progress__descriptor);
+
+    if (out == NULL || job == NULL || progress == NULL)
+        return NULL;
+    PB_SET(progress, done, l->done);
+    if (l->total > 0)
+        PB_SET(progress, total, l->total);
+    PB_SET(progress, unit, (PbProgress__Unit)l->unit);
+    PB_SET(job, job, (uint64_t)l->job);
+    PB_SET(job, batch, (uint64_t)l->batch);
+    job->progress = progress;
+    if (l->tick != 0) {
+        job->tick = timestamp(a, l->tick);
+        if (job->tick == NULL)
+            return NULL;
+    }
+    PB_SET(out, seq, (uint64_t)seq);
+    out->time = timestamp(a, beat->at_ms * GO_MILLISECOND);
+    out->what_case = PB_EVENT__WHAT_PROGRESS;
+    out->progress = job;
+    return out->time != NULL ? out : NULL;
+}
+
+int
+eventpb_fill(struct call *c, const struct store_event *ev, const struct store_job *j,
+             PbEvent *out)
+{
+    PbJob *was = out->job, *job = jobpb_make(c, j, JOBPB_RESULT);
+
+    if (job == NULL)
+        return -ENOBUFS;
+    /* The row may be ahead of the event: what it says of a later time is not told. */
+    if (j->state != ev->state || j->attempt != ev->attempt) {
+        job->result_case = PB_JOB__RESULT__NOT_SET;
+        job->error = NULL;
+        job->started = job->finished = job->run_at = NULL;
+        job->has_retries = 0;
+    }
+    if (ev->state == STORE_RUNNING) /* the error is that of the attempt before */
+        job->error = NULL;
+    job->progress = NULL;
+    job->state = was->state;
+    job->attempt = was->attempt;
+    out->job = job;
+    return 0;
 }

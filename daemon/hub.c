@@ -13,7 +13,7 @@ struct hub {
     struct hub_waiter *buckets[BUCKETS]; /* guarded by mu: by batch; 0 stands for all */
     bool closed;                         /* guarded by mu */
     int64_t n;                           /* atomic, written under mu */
-    int64_t next_seq;                    /* atomic, the writer's goroutine writes */
+    struct hub_totals totals;            /* atomic, the writer's goroutine writes */
 };
 
 int
@@ -112,10 +112,14 @@ wake_batch_locked(struct hub *hub, int64_t batch, unsigned what)
 }
 
 static unsigned
-what_of(const struct store_event *ev)
+what_of(const struct store_event *ev, struct hub_totals *add)
 {
-    if (ev->type == EVENT_STATE && store_state_final(ev->state))
+    if (ev->type == EVENT_ADDED)
+        add->submitted += ev->count;
+    if (ev->type == EVENT_STATE && store_state_final(ev->state)) {
+        add->ended++;
         return HUB_ANY | HUB_FINISHES;
+    }
     if (ev->type == EVENT_BATCH_END || ev->type == EVENT_BATCH_STOP)
         return HUB_ANY | HUB_ENDS;
     return HUB_ANY;
@@ -124,28 +128,39 @@ what_of(const struct store_event *ev)
 void
 hub_tell(struct hub *hub, struct event_cursor events)
 {
+    struct hub_totals add = {0};
     struct store_event ev;
-    int64_t batch = 0, last = 0;
+    int64_t batch = 0;
     unsigned what = 0;
+    bool any = false;
 
     /* The events of one batch mostly stand together: one look-up for each run of them. */
     go_mutex_lock(&hub->mu);
     while (event_next(&events, &ev) > 0) {
-        last = ev.seq;
+        any = true;
         if (ev.batch != batch) {
             if (batch != 0)
                 wake_batch_locked(hub, batch, what);
             batch = ev.batch;
             what = 0;
         }
-        what |= what_of(&ev);
+        what |= what_of(&ev, &add);
     }
     if (batch != 0)
         wake_batch_locked(hub, batch, what);
-    if (last != 0) {
+    if (any)
         wake_batch_locked(hub, 0, HUB_ANY);
-        STORE(&hub->next_seq, last + 1, RELAXED);
-    }
+    go_mutex_unlock(&hub->mu);
+    BUMP(&hub->totals.submitted, add.submitted);
+    BUMP(&hub->totals.ended, add.ended);
+}
+
+void
+hub_moved(struct hub *hub, int64_t batch)
+{
+    go_mutex_lock(&hub->mu);
+    wake_batch_locked(hub, batch, HUB_PROGRESS);
+    wake_batch_locked(hub, 0, HUB_PROGRESS);
     go_mutex_unlock(&hub->mu);
 }
 
@@ -166,8 +181,11 @@ hub_waiters(const struct hub *hub)
     return LOAD(&hub->n, RELAXED);
 }
 
-int64_t
-hub_next_seq(const struct hub *hub)
+struct hub_totals
+hub_totals(const struct hub *hub)
 {
-    return LOAD(&hub->next_seq, RELAXED);
+    return (struct hub_totals){
+        .submitted = LOAD(&hub->totals.submitted, RELAXED),
+        .ended = LOAD(&hub->totals.ended, RELAXED),
+    };
 }

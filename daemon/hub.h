@@ -31,6 +31,7 @@ enum hub_what {
     HUB_FINISHES = 1, /* a job of the batch reached a final state */
     HUB_ENDS = 2,     /* the batch ended or is being cancelled */
     HUB_ANY = 4,      /* any event; of any batch when that is 0 */
+    HUB_PROGRESS = 8, /* a running job of the batch, or of any, came further */
 };
 
 struct hub_waiter {
@@ -54,13 +55,19 @@ int hub_wait(struct hub *hub, struct hub_waiter *w, int64_t deadline, struct go_
 /* What a commit changed; from the writer's goroutine. */
 void hub_tell(struct hub *hub, struct event_cursor events);
 
+/* A running job of the batch came further. */
+void hub_moved(struct hub *hub, int64_t batch);
+
 /* Wake everybody for the last time. */
 void hub_close(struct hub *hub);
 
 /* How many wait now. */
 int64_t hub_waiters(const struct hub *hub);
 
-/* The number the next event will have, as far as told; 0: none told yet. */
-int64_t hub_next_seq(const struct hub *hub);
+/* Jobs submitted, and jobs ended, as told since the start. */
+struct hub_totals {
+    int64_t submitted, ended;
+};
+struct hub_totals hub_totals(const struct hub *hub);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 
 #include "daemon/daemon.h"
@@ -88,6 +89,18 @@ load(void)
     return r;
 }
 
+/* A client is a file descriptor, and so is a fetch: as many as the system lets us have. */
+static void
+raise_limits(void)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == files.rlim_max)
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -151,6 +164,7 @@ main(int argc, char **argv)
         return go_main(check_run, argc, argv);
     log_setup(opts.log_level >= 0 ? opts.log_level : config->log.level,
               opts.log_format >= 0 ? opts.log_format : config->log.format);
+    raise_limits();
     service_block_signals();
     return go_main(run, argc, argv);
 }

@@ -7,25 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/dispatch.h"
 #include "daemon/eventpb.h"
 #include "daemon/listen.h"
+#include "daemon/pulse.h"
+#include "daemon/store/pool.h"
+#include "daemon/store/read.h"
 #include "proto/wire.h"
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
 
-#define EVENT_MEM      (64 * 1024)
-#define PROGRESS_EVERY (500 * GO_MILLISECOND)
-
-enum { PROGRESS_MAX = 1000 }; /* running jobs whose progress is published */
+#define EVENT_MEM (64 * 1024)
 
 struct pub {
     struct daemon *d;
     nng_socket sock;
     int64_t listeners; /* atomic: connected subscribers */
-    uint64_t seq;      /* atomic: of the last stored event told */
-    struct go_ctx *ctx;
-    struct go_wg wg;
+    int64_t seq;       /* atomic: of the last stored event told */
 };
 
 /* On a thread of nng. */
@@ -33,9 +30,11 @@ static void
 pipe_changed(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 {
     struct pub *pub = arg;
+    int more = ev == NNG_PIPE_EV_ADD_POST ? 1 : -1;
 
     (void)pipe;
-    ADD(&pub->listeners, ev == NNG_PIPE_EV_ADD_POST ? 1 : -1, RELAXED);
+    ADD(&pub->listeners, more, RELAXED);
+    pulse_watch(pub->d->pulse, more);
 }
 
 /* PUB never makes the sender wait. */
@@ -66,7 +65,7 @@ pub_tell(struct pub *pub, struct event_cursor events)
         struct proto_arena a;
         PbEvent *out;
 
-        STORE(&pub->seq, (uint64_t)ev.seq, RELAXED);
+        STORE(&pub->seq, ev.seq, RELAXED);
         if (LOAD(&pub->listeners, RELAXED) <= 0)
             continue;
         proto_arena_init(&a, EVENT_MEM);
@@ -77,43 +76,34 @@ pub_tell(struct pub *pub, struct event_cursor events)
     }
 }
 
-/* --- progress of running jobs ------------------------------------------------------------ */
-
-static void
-publish_progress(struct pub *pub, const struct dispatch_look *l)
+void
+pub_progress(struct pub *pub, const struct pulse_beat *beat)
 {
-    PbEvent ev = PB_EVENT__INIT;
-    PbJobProgress job = PB_JOB_PROGRESS__INIT;
-    PbProgress progress = PB_PROGRESS__INIT;
+    struct proto_arena a;
+    PbEvent *out;
 
-    PB_SET(&progress, done, l->done);
-    if (l->total > 0)
-        PB_SET(&progress, total, l->total);
-    PB_SET(&progress, unit, (PbProgress__Unit)l->unit);
-    PB_SET(&job, job, (uint64_t)l->job);
-    PB_SET(&job, batch, (uint64_t)l->batch);
-    job.progress = &progress;
-    PB_SET(&ev, seq, LOAD(&pub->seq, RELAXED));
-    ev.what_case = PB_EVENT__WHAT_PROGRESS;
-    ev.progress = &job;
-    publish(pub, (uint64_t)l->batch, &ev);
+    if (pub == NULL || LOAD(&pub->listeners, RELAXED) <= 0)
+        return;
+    proto_arena_init(&a, EVENT_MEM);
+    out = eventpb_progress(&a, beat, LOAD(&pub->seq, RELAXED));
+    if (out != NULL)
+        publish(pub, (uint64_t)beat->look.batch, out);
+    proto_arena_free(&a);
 }
 
-static void
-progress_main(struct pub *pub)
+/* The number of the newest event in the store. */
+static int64_t
+last_event(struct daemon *d)
 {
-    struct dispatch_look *v = calloc(PROGRESS_MAX, sizeof(*v));
+    struct store_reader *rd = store_pool_get(d->readers);
+    struct store_events v = {.next = 1};
+    int64_t last;
 
-    while (v != NULL && go_ctx_sleep(pub->ctx, PROGRESS_EVERY) == 0) {
-        size_t n;
-
-        if (LOAD(&pub->listeners, RELAXED) <= 0)
-            continue;
-        n = dispatch_list(pub->d->dispatch, 0, PROGRESS_MAX, v);
-        for (size_t i = 0; i < n; i++)
-            publish_progress(pub, &v[i]);
-    }
-    free(v);
+    (void)GO_BLOCKING(store_read_events(rd, INT64_MAX - 1, 0, 1, &v));
+    last = v.next - 1;
+    store_pool_put(d->readers, rd);
+    store_events_free(&v);
+    return last;
 }
 
 int
@@ -129,17 +119,11 @@ pub_start(struct daemon *d, const struct config *cfg, struct pub **ret, char *er
         return -ENOMEM;
     }
     pub->d = d;
+    pub->seq = last_event(d);
     (void)nng_pipe_notify(pub->sock, NNG_PIPE_EV_ADD_POST, pipe_changed, pub);
     (void)nng_pipe_notify(pub->sock, NNG_PIPE_EV_REM_POST, pipe_changed, pub);
     for (size_t i = 0; r == 0 && i < cfg->events.n; i++)
         r = listen_on(pub->sock.id, cfg, cfg->events.items[i], err, err_size);
-    if (r == 0) {
-        pub->ctx = go_ctx_with_cancel(NULL);
-        if (pub->ctx == NULL || go_wg_go(&pub->wg, progress_main, pub) < 0) {
-            (void)snprintf(err, err_size, "no memory for a goroutine");
-            r = -ENOMEM;
-        }
-    }
     if (r < 0) {
         pub_stop(pub);
         return r;
@@ -153,10 +137,6 @@ pub_stop(struct pub *pub)
 {
     if (pub == NULL)
         return;
-    if (pub->ctx != NULL)
-        go_ctx_cancel(pub->ctx);
-    go_wg_wait(&pub->wg);
-    go_ctx_unref(pub->ctx);
     (void)GO_BLOCKING(nng_close(pub->sock));
     free(pub);
 }

@@ -15,13 +15,17 @@
 #include "daemon/store/events.h"
 
 struct pub;
+struct pulse_beat;
 
-/* 0 or -errno and a sentence in err. */
+/* After pulse_start(). 0 or -errno and a sentence in err. */
 int pub_start(struct daemon *d, const struct config *cfg, struct pub **ret, char *err,
               size_t err_size);
 void pub_stop(struct pub *pub); /* after the writer; NULL is fine */
 
 /* What a commit changed. */
 void pub_tell(struct pub *pub, struct event_cursor events);
+
+/* A running job came further; from pulse's goroutine. pub may be NULL. */
+void pub_progress(struct pub *pub, const struct pulse_beat *beat);
 
 #endif

@@ -179,16 +179,22 @@ in_ids(const PbSelector *in, int64_t id)
     return in->n_jobs == 0;
 }
 
+static bool
+kind_matches(const PbSelector *in, const struct store_job *j)
+{
+    for (size_t i = 0; i < in->n_kinds; i++)
+        if ((int)in->kinds[i] == STORE_LANE_KIND(j->lane))
+            return true;
+    return in->n_kinds == 0;
+}
+
 /* 1, 0, or refused. */
 static int
 matches(struct call *c, const struct selection *s, const struct store_job *j)
 {
     const PbSelector *in = s->in;
-    bool kind = in->n_kinds == 0;
 
-    for (size_t i = 0; i < in->n_kinds; i++)
-        kind = kind || (int)in->kinds[i] == STORE_LANE_KIND(j->lane);
-    if (!kind || !in_ids(in, j->id))
+    if (!kind_matches(in, j) || !in_ids(in, j->id))
         return 0;
     if (in->finished_before != NULL &&
         (j->finished == 0 ||
@@ -197,6 +203,19 @@ matches(struct call *c, const struct selection *s, const struct store_job *j)
     if (in->name != NULL && !has_name(j, in->name))
         return 0;
     return has_labels(c, in, in->n_jobs > 0 ? 0 : 1, j);
+}
+
+int
+select_matches(struct call *c, const struct selection *s, const struct store_job *j)
+{
+    const PbSelector *in = s->in;
+
+    if (!kind_matches(in, j) || !in_ids(in, j->id) ||
+        (s->f.queue >= 0 && STORE_LANE_QUEUE(j->lane) != s->f.queue) ||
+        (s->f.schedule != 0 && j->schedule != s->f.schedule) ||
+        (in->name != NULL && !has_name(j, in->name)))
+        return 0;
+    return has_labels(c, in, 0, j);
 }
 
 /* Drops what does not match. 0, or refused. */

@@ -28,6 +28,10 @@ bool select_empty(const PbSelector *in);
 /* If the selector means one whole batch and nothing else: its id, else 0. */
 int64_t select_whole_batch(const struct selection *s);
 
+/* Whether the selector's conditions but for batch and states hold for j, which was read with
+ * its spec: 1 or 0, or refused. PARKS. */
+int select_matches(struct call *c, const struct selection *s, const struct store_job *j);
+
 /* The next jobs after the cursor, at most max; *cursor moves on, and is 0 at the end. The
  * caller frees ret. 0, or refused. PARKS. */
 int select_next(struct call *c, struct selection *s, int64_t *cursor, size_t max,

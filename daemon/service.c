@@ -16,6 +16,7 @@
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/pub.h"
+#include "daemon/pulse.h"
 #include "daemon/rpc.h"
 #include "daemon/schedule_config.h"
 #include "daemon/schedules.h"
@@ -240,6 +241,8 @@ start(struct service *s, const struct config *cfg)
     r = set_settings(s, cfg);
     if (r == 0)
         r = watch_start(&s->d, &s->d.watch);
+    if (r == 0)
+        r = pulse_start(&s->d, &s->d.pulse);
     if (r < 0) {
         log_error("cannot start: %s", strerror(-r));
         return r;
@@ -278,12 +281,14 @@ stop(struct service *s)
         hub_close(s->d.hub);
     rpc_stop(s->d.rpc);
     watch_stop(s->d.watch);
+    pulse_stop(s->d.pulse);
     if (!all) {
         log_error("some jobs do not stop; they are queued again at the next start");
         _exit(1);
     }
     store_writer_stop(s->d.writer);
     pub_stop(s->d.pub);
+    pulse_free(s->d.pulse);
     store_pool_close(s->d.readers);
     GO_BLOCKING((store_close(s->d.store), 0));
     dispatch_free(s->d.dispatch);

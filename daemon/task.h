@@ -31,6 +31,7 @@ struct task {
     struct go_ctx *ctx;  /* NULL before it began and after it ended */
     struct job_run *run; /* on the goroutine's stack while it runs, for its progress */
     int64_t since;
+    uint64_t told; /* run->progress.done as dispatch_moved() last returned it */
 
     int stop;     /* atomic: enum stop_why, written once */
     char *reason; /* of the stop, or NULL: written before it */

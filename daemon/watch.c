@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 
 #include "daemon/dispatch.h"
+#include "daemon/hub.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/store/finish.h"
@@ -12,7 +13,7 @@
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
 
-#define DISK_EVERY     GO_SECOND
+#define SECOND         GO_SECOND /* the disk, and rates */
 #define STATUS_EVERY   (5 * GO_SECOND)
 #define DEADLINE_EVERY (60 * GO_SECOND) /* at the latest: the wall clock may be set */
 
@@ -21,6 +22,7 @@ struct watch {
     struct go_ctx *ctx;
     struct go_chan *kick; /* of the goroutine for deadlines; holds one */
     struct go_wg wg;
+    struct rates_sample sample; /* second_main()'s */
 };
 
 /* --- the disk ---------------------------------------------------------------------------- */
@@ -51,12 +53,27 @@ look_at_disk(struct daemon *d)
     job_env_unref(env);
 }
 
-static void
-disk_main(struct watch *w)
+/* --- how fast jobs come and go ----------------------------------------------------------- */
+
+void
+watch_sample(struct daemon *d, struct rates_sample *ret)
 {
-    do
+    struct hub_totals t = hub_totals(d->hub);
+
+    ret->submitted = t.submitted;
+    ret->ended = t.ended;
+    dispatch_started(d->dispatch, ret->started, STORE_QUEUES_MAX);
+    ret->at = go_now();
+}
+
+static void
+second_main(struct watch *w)
+{
+    do {
+        watch_sample(w->d, &w->sample);
+        rates_add(&w->d->rates, &w->sample);
         look_at_disk(w->d);
-    while (go_ctx_sleep(w->ctx, DISK_EVERY) == 0);
+    } while (go_ctx_sleep(w->ctx, SECOND) == 0);
 }
 
 /* --- deadlines of batches ---------------------------------------------------------------- */
@@ -175,7 +192,7 @@ watch_start(struct daemon *d, struct watch **ret)
     w->d = d;
     w->ctx = go_ctx_with_cancel(NULL);
     w->kick = go_chan_new(0, 1);
-    if (w->ctx == NULL || w->kick == NULL || go_wg_go(&w->wg, disk_main, w) < 0 ||
+    if (w->ctx == NULL || w->kick == NULL || go_wg_go(&w->wg, second_main, w) < 0 ||
         go_wg_go(&w->wg, deadline_main, w) < 0 || go_wg_go(&w->wg, alive_main, w) < 0) {
         watch_stop(w);
         return -ENOMEM;

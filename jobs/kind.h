@@ -45,6 +45,7 @@ struct job_progress {
     uint64_t done;  /* atomic */
     uint64_t total; /* atomic; 0: unknown */
     int unit;       /* atomic; PbProgress__Unit */
+    int64_t tick;   /* atomic; of a timer: job_realtime() of the last one; else 0 */
 };
 
 struct job_run {

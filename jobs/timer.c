@@ -143,7 +143,7 @@ tick(struct job_run *run, struct go_timer *timer, const struct plan *p,
     if (due < start)
         due = start;
     for (uint64_t k = 0; k < p->count; k++, due += p->every) {
-        int64_t late;
+        int64_t late, at;
         int r = wait_until(timer, due, run->ctx);
 
         if (r < 0)
@@ -151,8 +151,10 @@ tick(struct job_run *run, struct go_timer *timer, const struct plan *p,
         late = go_now() - due;
         if (late > *ret_late)
             *ret_late = late;
-        if (ticks_add(ticks, job_realtime()) < 0)
+        at = job_realtime();
+        if (ticks_add(ticks, at) < 0)
             return job_run_too_large(run);
+        STORE(&run->progress.tick, at, RELAXED);
         STORE(&run->progress.done, k + 1, RELAXED);
         go_checkpoint(); /* overdue ticks do not wait */
     }

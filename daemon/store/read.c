@@ -210,7 +210,8 @@ store_jobs_free(struct store_jobs *jobs)
     " j.flags, j.run_at, j.created, j.started, j.finished,"                              \
     " CASE WHEN ?1 & 1 THEN ifnull(j.spec, (SELECT data FROM spec WHERE id = j.id)) "    \
     "END,"                                                                               \
-    " CASE WHEN ?1 & 2 THEN (SELECT data FROM result WHERE id = j.id) END,"              \
+    " CASE WHEN ?1 & 6 THEN (SELECT data FROM result WHERE id = j.id AND (?1 & 2 OR"     \
+    "  length(data) <= 2048)) END,"                                                      \
     " (SELECT schedule FROM batch WHERE id = j.batch) FROM job j "
 
 static int

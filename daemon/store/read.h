@@ -53,6 +53,7 @@ void store_jobs_free(struct store_jobs *jobs);
 enum store_want {
     STORE_WANT_SPEC = 1,
     STORE_WANT_RESULT = 2,
+    STORE_WANT_SMALL = 4, /* the result, unless it is longer than 2 KiB */
 };
 
 /* A selection of jobs: all that is set must hold. */
@@ -124,6 +125,9 @@ void store_batches_free(struct store_batches *b);
 /* Batches with ids below `before` (0: from the newest), newest first, at most max. */
 int store_read_batches(struct store_reader *rd, int64_t before, size_t max,
                        struct store_batches *ret);
+
+/* Those of the newest 10 000 batches that have not ended, newest first, at most max. */
+int store_read_unfinished(struct store_reader *rd, size_t max, struct store_batches *ret);
 
 /* One batch: 1, or 0 = there is none. */
 int store_read_batch(struct store_reader *rd, int64_t id, struct store_batches *ret);

@@ -10,7 +10,8 @@
 
 /* Reading what is not a job: attempts, batches, queues, schedules, events, reasons. */
 
-#define AHEAD_MAX 1000 /* runs counted for store_why.ahead */
+#define AHEAD_MAX       1000  /* runs counted for store_why.ahead */
+#define UNFINISHED_LOOK 10000 /* batches looked at for unfinished ones */
 
 /* --- attempts ---------------------------------------------------------------------------- */
 
@@ -165,6 +166,13 @@ store_read_batches(struct store_reader *rd, int64_t before, size_t max,
 {
     return read_batches(rd, "id < ?1", before == 0 ? INT64_MAX : before, (int64_t)max,
                         ret);
+}
+
+int
+store_read_unfinished(struct store_reader *rd, size_t max, struct store_batches *ret)
+{
+    return read_batches(rd, "finished = 0 AND id > (SELECT max(id) FROM batch) - ?1",
+                        UNFINISHED_LOOK, (int64_t)max, ret);
 }
 
 int

@@ -536,6 +536,12 @@ store_epoch(const struct store *st)
     return (uint64_t)st->epoch;
 }
 
+int64_t
+store_schema(void)
+{
+    return STORE_SCHEMA_VERSION;
+}
+
 const char *
 store_path(const struct store *st)
 {

@@ -129,6 +129,7 @@ bool store_broken(const struct store *st);
 void store_set_limits(struct store *st, int64_t history, int64_t crashes);
 
 uint64_t store_epoch(const struct store *st);
+int64_t store_schema(void); /* the version of every open store */
 const char *store_path(const struct store *st);
 
 /* What the start of this epoch found. */

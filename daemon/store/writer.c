@@ -8,6 +8,7 @@
 #include "daemon/store/claim.h"
 #include "daemon/store/depend.h"
 #include "daemon/store/finish.h"
+#include "runtime/base/atomic.h"
 #include "runtime/go.h"
 
 enum {
@@ -37,6 +38,7 @@ struct store_writer {
     bool dirty;      /* something was committed since the last tidying */
     bool work_left;  /* steps of the store's own work remain */
     bool told_failed;
+    struct store_writer_stats stats; /* atomic: others read */
 };
 
 static int64_t
@@ -150,6 +152,33 @@ run_marked(struct store_writer *w, struct store_op *group)
     return r;
 }
 
+static void
+count(struct store_writer *w, const struct store_op *group, int64_t ns)
+{
+    int64_t n = 0;
+
+    for (; group != NULL; group = group->next_)
+        n++;
+    if (n == 0)
+        return; /* the store's own work */
+    BUMP(&w->stats.commits, 1);
+    BUMP(&w->stats.writes, n);
+    BUMP(&w->stats.commit_ns, ns);
+    if (ns > w->stats.commit_max_ns)
+        STORE(&w->stats.commit_max_ns, ns, RELAXED);
+}
+
+static int
+commit(struct store_writer *w, const struct store_op *group)
+{
+    int64_t begin = go_now();
+    int r = store_commit(w->st);
+
+    if (r == 0)
+        count(w, group, go_now() - begin);
+    return r;
+}
+
 static int
 run_group(struct store_writer *w, struct store_op *group, int64_t now, bool nosync)
 {
@@ -179,7 +208,7 @@ run_group(struct store_writer *w, struct store_op *group, int64_t now, bool nosy
         store_rollback(w->st);
         return r;
     }
-    return store_commit(w->st);
+    return commit(w, group);
 }
 
 static void
@@ -377,6 +406,17 @@ store_writer_do(struct store_writer *w, struct store_op *op)
     store_writer_post(w, op);
     go_sem_acquire(&op->sem_, 1);
     return op->result;
+}
+
+struct store_writer_stats
+store_writer_stats(const struct store_writer *w)
+{
+    return (struct store_writer_stats){
+        .commits = LOAD(&w->stats.commits, RELAXED),
+        .writes = LOAD(&w->stats.writes, RELAXED),
+        .commit_ns = LOAD(&w->stats.commit_ns, RELAXED),
+        .commit_max_ns = LOAD(&w->stats.commit_max_ns, RELAXED),
+    };
 }
 
 void

@@ -82,6 +82,13 @@ int store_writer_do(struct store_writer *w, struct store_op *op);
 /* Hand op over and return; op->done is called later. Parks only for the queue's mutex. */
 void store_writer_post(struct store_writer *w, struct store_op *op);
 
+/* Since the start. Any thread. */
+struct store_writer_stats {
+    int64_t commits, writes; /* transactions, and the operations they carried */
+    int64_t commit_ns, commit_max_ns;
+};
+struct store_writer_stats store_writer_stats(const struct store_writer *w);
+
 /* The wall clock was set, or the policy changed: look again at what is due. */
 void store_writer_kick(struct store_writer *w);
 void store_writer_set_keep(struct store_writer *w, const struct store_keep *keep);
