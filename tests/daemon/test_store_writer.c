@@ -1,4 +1,4 @@
-#include "tests/support/gotest.h"
+#include "tests/support/await.h"
 
 #include <errno.h>
 #include <time.h>
@@ -20,8 +20,21 @@ struct env {
     char dir[40], path[60];
     struct store *st;
     struct store_writer *w;
-    int64_t commits, events; /* the writer goroutine's until it stops */
+    int64_t commits; /* the writer goroutine's until it stops */
+    int64_t events;  /* atomic */
 };
+
+static int64_t clock_set_by; /* atomic; ms that the wall clock is set forward */
+
+static int64_t
+settable_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 +
+           __atomic_load_n(&clock_set_by, __ATOMIC_RELAXED);
+}
 
 static void
 count_events(void *arg, struct event_cursor *events, int64_t count)
@@ -31,15 +44,17 @@ count_events(void *arg, struct event_cursor *events, int64_t count)
 
     e->commits++;
     while (event_next(events, &ev) == 1)
-        e->events++;
+        __atomic_fetch_add(&e->events, 1, __ATOMIC_RELEASE);
     (void)count;
 }
 
 static void
 env_open(struct env *e)
 {
-    struct store_writer_opts wo = {
-        .keep = {.count = -1}, .on_events = count_events, .arg = e};
+    struct store_writer_opts wo = {.keep = {.count = -1},
+                                   .now_ms = settable_now,
+                                   .on_events = count_events,
+                                   .arg = e};
     struct store_opts o;
     char err[256];
 
@@ -287,6 +302,35 @@ GO_TEST(a_scheduled_job_is_queued_when_its_time_comes)
     env_close(&e);
 }
 
+static int64_t
+events_of(struct env *e)
+{
+    return __atomic_load_n(&e->events, __ATOMIC_ACQUIRE);
+}
+
+GO_TEST(a_clock_that_is_set_queues_what_became_due_once_the_writer_is_told)
+{
+    const int64_t hour = 3600000;
+    struct env e;
+
+    env_open(&e);
+    __atomic_store_n(&clock_set_by, 0, __ATOMIC_RELAXED);
+    (void)submit_one(&e, settable_now() + hour);
+    (void)submit_one(&e, settable_now() + 3 * hour);
+    AWAIT(events_of(&e) == 2);
+    /* Nobody asks the writer for anything: only the kick makes it look. */
+    __atomic_store_n(&clock_set_by, 2 * hour, __ATOMIC_RELAXED);
+    store_writer_kick(e.w);
+    AWAIT(events_of(&e) == 3);
+    __atomic_store_n(&clock_set_by, -5 * hour, __ATOMIC_RELAXED);
+    store_writer_kick(e.w);
+    __atomic_store_n(&clock_set_by, 4 * hour, __ATOMIC_RELAXED);
+    store_writer_kick(e.w);
+    AWAIT(events_of(&e) == 4);
+    __atomic_store_n(&clock_set_by, 0, __ATOMIC_RELAXED);
+    env_close(&e);
+}
+
 static void
 read_all(struct store_pool *p, int64_t id, int n)
 {
@@ -361,6 +405,8 @@ main(void)
         cmocka_unit_test(an_operation_that_spoils_its_group_fails_alone),
         cmocka_unit_test(ends_posted_together_are_all_recorded_but_the_one_that_is_stale),
         cmocka_unit_test(a_scheduled_job_is_queued_when_its_time_comes),
+        cmocka_unit_test(
+            a_clock_that_is_set_queues_what_became_due_once_the_writer_is_told),
         cmocka_unit_test(readers_answer_beside_a_busy_writer),
         cmocka_unit_test(a_pool_makes_do_with_the_readers_that_can_be_opened),
     };

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """usage: test_schedule.py GOJOBD RPC GOCTL: schedules of a real daemon, past restarts and kills."""
 import base64
+import ctypes
 import json
 import os
 import re
 import shlex
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -219,6 +221,23 @@ def runs_wait_while_there_is_no_room_for_their_jobs(d):
         assert show(d, "held")["runs"] == 0
         c.call("batch_cancel", {"batch": full})
         until(lambda: show(d, "held")["runs"] == 1, "the run")
+
+
+def nudge_clock():
+    """Sets the clock forward by a nanosecond. False: only root may."""
+    timex = bytearray(256)
+    struct.pack_into("=I", timex, 0, 0x2100)  # modes: ADJ_SETOFFSET | ADJ_NANO
+    struct.pack_into("=qq", timex, 72, 0, 1)  # time
+    buf = (ctypes.c_char * len(timex)).from_buffer(timex)
+    return ctypes.CDLL(None).adjtimex(buf) >= 0
+
+
+def a_clock_that_is_set_is_heard_of(d):
+    d.start()
+    with d.client() as c:
+        c.call("ping", {})
+        if nudge_clock():
+            until(lambda: "clock was set" in d.log(), "the news")
 
 
 # --- calls ------------------------------------------------------------------------------------
@@ -532,6 +551,7 @@ if __name__ == "__main__":
         a_restart_makes_up_by_each_policy,
         every_run_is_submitted_once_though_the_daemon_is_killed_again_and_again,
         runs_wait_while_there_is_no_room_for_their_jobs,
+        a_clock_that_is_set_is_heard_of,
         a_request_sent_twice_is_carried_out_once,
         what_is_wrong_is_named,
         a_long_list_comes_in_pages,
