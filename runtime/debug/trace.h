@@ -1,7 +1,8 @@
 /*
  * Event trace: what the scheduler did, as Chrome trace-event JSON for Perfetto
  * (https://ui.perfetto.dev) or chrome://tracing: one track per P, one slice per run of a
- * goroutine, and instants for spawn, wake, steal, block, blocking call and hand-off.
+ * goroutine that says why it stopped (what it waits for, if it parked), and instants for
+ * spawn, wake, steal, blocking call and hand-off.
  * $GOTRACE=FILE traces the whole program from go_main on.
  */
 #ifndef GOJOBD_RUNTIME_DEBUG_TRACE_H

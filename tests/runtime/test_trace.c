@@ -51,14 +51,27 @@ block(struct go_wg *wg)
     go_wg_done(wg);
 }
 
-/* Neither parks nor checks: its processor is taken by the signal. */
+static uint32_t away, overtaken; /* atomic */
+
+/* Neither parks nor checks until another has run: on one processor, until that was taken
+ * away by the signal. */
 static void
 run_away(struct go_wg *wg)
 {
-    int64_t end = go_now() + 40 * GO_MILLISECOND;
+    int64_t limit = go_now() + 30 * GO_SECOND;
 
-    while (go_now() < end)
-        ;
+    __atomic_store_n(&away, 1, __ATOMIC_RELAXED);
+    while (!__atomic_load_n(&overtaken, __ATOMIC_RELAXED))
+        REQUIRE(go_now() < limit);
+    go_wg_done(wg);
+}
+
+static void
+overtake(struct go_wg *wg)
+{
+    while (!__atomic_load_n(&away, __ATOMIC_RELAXED))
+        go_yield();
+    __atomic_store_n(&overtaken, 1, __ATOMIC_RELAXED);
     go_wg_done(wg);
 }
 
@@ -70,16 +83,81 @@ work(int argc, char **argv)
 
     (void)argc;
     (void)argv;
-    go_wg_add(&wg, 8);
+    away = overtaken = 0;
+    go_wg_add(&wg, 9);
     for (int i = 0; i < 4; i++)
         (void)go(ping_pong, 200, &wg);
     for (int i = 0; i < 2; i++)
         (void)go(block, &wg);
     (void)go_opt(&odd, ping_pong, 10, &wg);
+    (void)go(overtake, &wg);
     (void)go(run_away, &wg);
     go_wg_wait(&wg);
     go_sleep(GO_MILLISECOND);
     return 0;
+}
+
+static void
+doze(int n, struct go_wg *wg)
+{
+    struct go_chan *never = go_chan_new(0, 0);
+
+    for (int i = 0; i < n; i++) {
+        struct go_case c[] = {GO_CASE_RECV(never, NULL)};
+
+        go_sleep((n - i) * GO_MILLISECOND);
+        (void)go_select_until(c, 1, go_now() + i * GO_MICROSECOND);
+    }
+    go_chan_unref(never);
+    go_wg_done(wg);
+}
+
+/* What a seed decides wholly: nothing in it asks the real time. */
+static int
+seeded_work(int argc, char **argv)
+{
+    struct go_wg wg = GO_WG_INIT;
+
+    (void)argc;
+    (void)argv;
+    go_wg_add(&wg, 7);
+    for (int i = 0; i < 3; i++)
+        (void)go(ping_pong, 20, &wg);
+    for (int i = 0; i < 3; i++)
+        (void)go(doze, 5 + i, &wg);
+    (void)go(block, &wg);
+    go_wg_wait(&wg);
+    return 0;
+}
+
+static void
+burn(void)
+{
+    int64_t end = go_now() + 200 * GO_MICROSECOND;
+
+    while (go_now() < end)
+        ;
+}
+
+/* One spawns more than its processor can do, until another has helped. */
+static int
+be_stolen_from(int argc, char **argv)
+{
+    struct go_stats s;
+
+    (void)argc;
+    (void)argv;
+    for (int round = 0; round < 1000; round++) {
+        struct go_wg wg = GO_WG_INIT;
+
+        for (int i = 0; i < 64; i++)
+            REQUIRE(go_wg_go(&wg, burn) > 0);
+        go_wg_wait(&wg);
+        go_stats(&s);
+        if (s.steals > 0)
+            return 0;
+    }
+    return 1;
 }
 
 /* --- tests ----------------------------------------------------------------------------------------- */
@@ -244,6 +322,8 @@ main(int argc, char **argv)
 {
     static const struct child_case children[] = {
         {"work", work, false},
+        {"seeded_work", seeded_work, false},
+        {"be_stolen_from", be_stolen_from, false},
     };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_one_trace_at_a_time),

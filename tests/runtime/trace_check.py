@@ -20,11 +20,11 @@ def check(name, problems):
         print(f"# {problem}")
 
 
-def record(program, maxprocs):
+def record(program, case, **env):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "trace.json")
-        env = dict(os.environ, GOTRACE=path, GOMAXPROCS=str(maxprocs))
-        subprocess.run([program, "--child", "work"], env=env, check=True, timeout=60)
+        env = dict(os.environ, GOTRACE=path, **env)
+        subprocess.run([program, "--child", case], env=env, check=True, timeout=60)
         with open(path, "rb") as file:
             return json.loads(file.read().decode("utf-8"))
 
@@ -99,9 +99,9 @@ def check_trace(trace, maxprocs):
     check(label + "an odd given name survives, cut to 24 bytes",
           [] if any(n.startswith('odd "name" \\ \ufffd \u00e4 \n') for n in names)
           else [repr(sorted(names))])
-    # work() spawns 8, each of the five ping_pong one more, and go_main the main goroutine.
+    # work() spawns 9, each of the five ping_pong one more, and go_main the main goroutine.
     check(label + "every spawn is an instant",
-          [] if seen["spawn"] == 14 else [f"{seen['spawn']} spawns"])
+          [] if seen["spawn"] == 15 else [f"{seen['spawn']} spawns"])
     check(label + "wakes and blocking calls are instants",
           [f"{what}: {seen[what]}" for what in
            ("wake", "blocking call", "blocking call ends") if seen[what] < 1])
@@ -124,9 +124,40 @@ def check_trace(trace, maxprocs):
           else [str(collections.Counter(e["name"] for e in off))])
 
 
+def schedule(trace):
+    """What happened, without when, and which thread of the system it was."""
+    return [(e["ph"], e["pid"], e["name"], e.get("args")) for e in trace["traceEvents"]
+            if e["ph"] != "M"]
+
+
+def check_seeds(program):
+    traces = [schedule(record(program, "seeded_work", GOSEED=str(seed)))
+              for seed in (1, 1, 2, 2, 3, 3)]
+    check("GOSEED: the same seed gives the same trace",
+          [f"seed {i // 2 + 1}: {a} and {b}" for i in (0, 2, 4)
+           for a, b in [next((pair for pair in zip(traces[i], traces[i + 1])
+                              if pair[0] != pair[1]), (None, None))]
+           if traces[i] != traces[i + 1]])
+    check("GOSEED: other seeds give others",
+          [f"seeds {i // 2 + 1} and {k // 2 + 1}" for i, k in ((0, 2), (2, 4), (0, 4))
+           if traces[i] == traces[k]])
+    check("GOSEED: there is something in them", [] if len(traces[0]) > 300 else [traces[0]])
+
+
+def check_steals(program):
+    trace = record(program, "be_stolen_from", GOMAXPROCS="4")
+    steals = [e for e in trace["traceEvents"] if e["name"] == "steal"]
+    check("a steal is an instant that says how many",
+          [] if steals and all(e["ph"] == "i" and e["args"]["n"] >= 1 for e in steals)
+          else [str(steals)])
+
+
 def main():
+    program = sys.argv[1]
     for maxprocs in (1, 2, 8):
-        check_trace(record(sys.argv[1], maxprocs), maxprocs)
+        check_trace(record(program, "work", GOMAXPROCS=str(maxprocs)), maxprocs)
+    check_seeds(program)
+    check_steals(program)
     print(f"1..{len(checks)}")
     return 0 if all(checks) else 1
 
