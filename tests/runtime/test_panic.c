@@ -329,6 +329,16 @@ traceback_crash_aborts_after_the_dump(void **state)
 }
 
 static void
+traceback_of_another_word_is_the_default(void **state)
+{
+    (void)state;
+    run_with("panic_case", "everything");
+    assert_int_equal(r.status, 2);
+    assert_int_equal(count(r.err, "[chan receive]:\n"), 3);
+    assert_int_equal(count(r.err, "rt_goroutine_(+0x"), 0);
+}
+
+static void
 message_may_hold_any_conversion(void **state)
 {
     (void)state;
@@ -468,6 +478,7 @@ main(int argc, char **argv)
         cmocka_unit_test(traceback_single_prints_the_culprit_alone),
         cmocka_unit_test(traceback_system_shows_the_runtime_inside),
         cmocka_unit_test(traceback_crash_aborts_after_the_dump),
+        cmocka_unit_test(traceback_of_another_word_is_the_default),
         cmocka_unit_test(message_may_hold_any_conversion),
         cmocka_unit_test(of_many_panics_at_once_one_is_reported_whole),
         cmocka_unit_test(panic_of_a_foreign_thread_names_the_thread),

@@ -411,14 +411,46 @@ static void
 gostack_sets_the_default_size(void **state)
 {
     static struct child_result r;
-    char big[] = "GOSTACK=2048", bad[] = "GOSTACK=12k";
-    char *env[] = {big, NULL}, *bad_env[] = {bad, NULL};
+    static const char *const bad[] = {"12k",
+                                      "63",
+                                      "65537",
+                                      "0",
+                                      "-256",
+                                      "x",
+                                      "99999999999999999999",
+                                      "-18446744073709551360" /* 256 less 2^64 */};
+    char big[] = "GOSTACK=2048";
+    char *env[] = {big, NULL};
 
     (void)state;
     child_run("print_reserved", env, &r);
     assert_int_equal(r.status, 7);
-    child_run("overflow", bad_env, &r);
-    assert_non_null(strstr(r.err, "GOSTACK=12k ignored"));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char var[64], want[96];
+        char *bad_env[] = {var, NULL};
+
+        (void)snprintf(var, sizeof(var), "GOSTACK=%s", bad[i]);
+        (void)snprintf(want, sizeof(want), "GOSTACK=%s ignored: not a number", bad[i]);
+        child_run("return_at_once", bad_env, &r);
+        assert_int_equal(r.status, 0);
+        assert_non_null(strstr(r.err, want));
+    }
+}
+
+/* Whatever size is asked for, one between the limits is given. */
+GO_TEST(stack_sizes_beyond_the_limits_are_the_limits)
+{
+    static const size_t sizes[] = {1, 64 * KIB, 64 * KIB + 1, 64 * 1024 * KIB, SIZE_MAX};
+    struct go_wg wg = GO_WG_INIT;
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        const struct go_opts opts = {.stack_size = sizes[i], .wg = &wg};
+
+        CHECK(go_opt(&opts, dig, DEPTH(16 * KIB)) > 0);
+        CHECK(sizes[i] < 64 * 1024 * KIB ||
+              go_opt(&opts, dig, DEPTH(30 * 1024 * KIB)) > 0);
+        go_wg_wait(&wg);
+    }
 }
 
 int
@@ -441,6 +473,7 @@ main(int argc, char **argv)
         cmocka_unit_test(memory_falls_while_deep_goroutines_idle),
         cmocka_unit_test(without_memory_spawning_fails_and_the_program_goes_on),
         cmocka_unit_test(gostack_sets_the_default_size),
+        cmocka_unit_test(stack_sizes_beyond_the_limits_are_the_limits),
         cmocka_unit_test(with_few_mappings_some_stacks_go_without_guard),
         cmocka_unit_test(goroutines_park_by_the_hundred_thousand),
     };
