@@ -90,17 +90,24 @@ set_group(const struct config *cfg, const char *url, char *err, size_t size)
     return 0;
 }
 
+/* The file that key names; NULL: why says what is wrong with it. */
 static char *
-read_file(const char *path)
+read_file(const char *key, const char *path, char *why, size_t size)
 {
     FILE *f = fopen(path, "re");
     char *text = NULL;
-    size_t len;
+    size_t len = 0;
 
-    if (f == NULL)
+    if (f == NULL) {
+        (void)snprintf(why, size, "cannot open %s %s: %s", key, path, strerror(errno));
         return NULL;
+    }
     text = calloc(1, 1 << 20);
-    len = text != NULL ? fread(text, 1, (1 << 20) - 1, f) : 0;
+    if (text != NULL)
+        len = fread(text, 1, (1 << 20) - 1, f);
+    if (len == 0)
+        (void)snprintf(why, size, "cannot read %s %s: %s", key, path,
+                       ferror(f) ? strerror(errno) : "it is empty");
     (void)fclose(f);
     if (len > 0)
         return text;
@@ -109,29 +116,57 @@ read_file(const char *path)
 }
 
 static int
-set_tls(nng_listener l, const struct config *cfg)
+own_certificate(nng_tls_config *tls, const struct config *cfg, char *why, size_t size)
 {
-    char *cert = read_file(cfg->tls.cert), *key = read_file(cfg->tls.key), *ca = NULL;
-    nng_tls_config *tls = NULL;
-    int rv = cert == NULL || key == NULL ? NNG_ENOENT : 0;
+    char *cert = read_file("tls.cert", cfg->tls.cert, why, size), *key = NULL;
+    int rv = NNG_ENOENT;
 
-    if (rv == 0)
-        rv = nng_tls_config_alloc(&tls, NNG_TLS_MODE_SERVER);
-    if (rv == 0)
+    if (cert != NULL)
+        key = read_file("tls.key", cfg->tls.key, why, size);
+    if (key != NULL) {
         rv = nng_tls_config_own_cert(tls, cert, key, NULL);
-    if (rv == 0 && cfg->tls.ca[0] != '\0') {
-        ca = read_file(cfg->tls.ca);
-        rv = ca == NULL ? NNG_ENOENT : nng_tls_config_ca_chain(tls, ca, NULL);
+        if (rv != 0)
+            (void)snprintf(why, size,
+                           "tls.cert %s and tls.key %s are no certificate and its key",
+                           cfg->tls.cert, cfg->tls.key);
+    }
+    free(cert);
+    free(key);
+    return rv;
+}
+
+static int
+trust(nng_tls_config *tls, const struct config *cfg, char *why, size_t size)
+{
+    char *ca = read_file("tls.ca", cfg->tls.ca, why, size);
+    int rv = NNG_ENOENT;
+
+    if (ca != NULL) {
+        rv = nng_tls_config_ca_chain(tls, ca, NULL);
         if (rv == 0)
             rv = nng_tls_config_auth_mode(tls, NNG_TLS_AUTH_MODE_REQUIRED);
+        if (rv != 0)
+            (void)snprintf(why, size, "tls.ca %s holds no certificates", cfg->tls.ca);
     }
+    free(ca);
+    return rv;
+}
+
+static int
+set_tls(nng_listener l, const struct config *cfg, char *why, size_t size)
+{
+    nng_tls_config *tls = NULL;
+    int rv = nng_tls_config_alloc(&tls, NNG_TLS_MODE_SERVER);
+
+    (void)snprintf(why, size, "no memory for TLS");
+    if (rv == 0)
+        rv = own_certificate(tls, cfg, why, size);
+    if (rv == 0 && cfg->tls.ca[0] != '\0')
+        rv = trust(tls, cfg, why, size);
     if (rv == 0)
         rv = nng_listener_set_ptr(l, NNG_OPT_TLS_CONFIG, tls);
     if (tls != NULL)
         nng_tls_config_free(tls);
-    free(cert);
-    free(key);
-    free(ca);
     return rv;
 }
 
@@ -147,6 +182,7 @@ listen_blocking(uint32_t socket, const struct config *cfg, const char *url, char
 {
     nng_socket sock = {.id = socket};
     bool ipc = starts_with(url, "ipc://");
+    char why[512];
     nng_listener l;
     int rv, r;
 
@@ -159,10 +195,8 @@ listen_blocking(uint32_t socket, const struct config *cfg, const char *url, char
     if (rv == 0 && ipc)
         rv = nng_listener_set_int(l, NNG_OPT_IPC_PERMISSIONS, (int)cfg->socket.mode);
     if (rv == 0 && (starts_with(url, "tls+tcp://") || starts_with(url, "wss://"))) {
-        rv = set_tls(l, cfg);
-        if (rv != 0)
-            return fail(-EINVAL, err, size, url,
-                        "tls.cert, tls.key or tls.ca cannot be read or used");
+        if (set_tls(l, cfg, why, sizeof(why)) != 0)
+            return fail(-EINVAL, err, size, url, why);
     }
     if (rv == 0)
         rv = nng_listener_start(l, 0);

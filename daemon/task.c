@@ -8,6 +8,7 @@
 #include "daemon/backoff.h"
 #include "daemon/errtext.h"
 #include "daemon/gather.h"
+#include "daemon/log.h"
 #include "proto/wire.h"
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
@@ -70,6 +71,10 @@ task_stop_of(int64_t why)
 
 /* --- the end ----------------------------------------------------------------------------- */
 
+#define FINISH_AGAIN GO_SECOND
+
+static int64_t held_up; /* atomic: tasks whose end waits for room on the disk */
+
 static struct task *
 task_of(struct store_op *op)
 {
@@ -97,10 +102,30 @@ finish_run_all(struct store *st, struct store_op **ops, size_t n)
 }
 
 static void
+finish_again(struct task *t)
+{
+    go_sleep(FINISH_AGAIN);
+    store_writer_post(dispatch_daemon(t->dp)->writer, &t->op);
+}
+
+/* On the writer. A full disk holds up the end of a job until there is room, or until the
+ * daemon ends: then the job runs once more. */
+static void
 finish_done(struct store_op *op)
 {
     struct task *t = task_of(op);
+    bool full =
+        op->result == -ENOSPC && !LOAD(&dispatch_daemon(t->dp)->draining, RELAXED);
 
+    if (full && !t->held_up) {
+        t->held_up = true;
+        if (ADD(&held_up, 1, RELAXED) == 1)
+            log_error("%s: the ends of jobs are recorded when there is room", op->err);
+    }
+    if (full && go(finish_again, t) > 0)
+        return;
+    if (t->held_up && ADD(&held_up, -1, RELAXED) == 0)
+        log_notice("no end of a job is held up any more");
     dispatch_finished(t->dp, t);
 }
 

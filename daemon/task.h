@@ -41,6 +41,7 @@ struct task {
     struct store_finish fin;
     struct proto_buf packed;
     char *error;
+    bool held_up; /* by a full disk */
 
     uint8_t spec[];
 };
