@@ -78,11 +78,23 @@ print_progress(const PbJobProgress *p)
 static void
 print_schedule(const PbSchedule *s)
 {
-    out_printf("schedule %" PRIu64, s->id);
-    if (s->has_last_batch)
-        out_printf(" started batch %" PRIu64 "\n", s->last_batch);
-    else
-        out_printf(" skipped a run\n");
+    static const char *const what[] = {
+        [PB_SCHEDULE__CHANGE__CHANGE_NONE] = "changed",
+        [PB_SCHEDULE__CHANGE__CHANGE_FIRED] = "started batch",
+        [PB_SCHEDULE__CHANGE__CHANGE_SKIPPED] = "skipped a run",
+        [PB_SCHEDULE__CHANGE__CHANGE_ADDED] = "added",
+        [PB_SCHEDULE__CHANGE__CHANGE_CHANGED] = "changed",
+        [PB_SCHEDULE__CHANGE__CHANGE_PAUSED] = "paused",
+        [PB_SCHEDULE__CHANGE__CHANGE_RESUMED] = "resumed",
+        [PB_SCHEDULE__CHANGE__CHANGE_REMOVED] = "removed",
+    };
+    size_t i = (size_t)PB_GET(s, change, PB_SCHEDULE__CHANGE__CHANGE_NONE);
+
+    out_printf("schedule %" PRIu64 " %s", s->id,
+               what[i < sizeof(what) / sizeof(what[0]) ? i : 0]);
+    if (i == PB_SCHEDULE__CHANGE__CHANGE_FIRED)
+        out_printf(" %" PRIu64, s->last_batch);
+    out_add("\n", 1);
 }
 
 static void
