@@ -3,11 +3,12 @@
  * a signal handler may do, so the handler only wakes a thread that waits for nothing else.
  */
 #define _GNU_SOURCE
-#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <sys/prctl.h>
 
+#include "runtime/base/thread.h"
 #include "runtime/debug/internal.h"
 #include "runtime/debug/panic.h"
 #include "runtime/debug/symbol.h"
@@ -27,6 +28,7 @@ static void *
 dumper(void *arg)
 {
     (void)arg;
+    (void)prctl(PR_SET_NAME, "go-quit");
     while (sem_wait(&quit) != 0)
         ;
     rt_die_begin("SIGQUIT: quit\n\n");
@@ -36,26 +38,10 @@ dumper(void *arg)
 static bool
 start_dumper(void)
 {
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, old;
-    bool ok;
-
-    if (sem_init(&quit, 0, 0) != 0 || pthread_attr_init(&attr) != 0)
+    if (sem_init(&quit, 0, 0) != 0 || rt_thread_start(dumper, NULL, STACK_SIZE) < 0)
         return false;
-    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    (void)pthread_attr_setstacksize(&attr, STACK_SIZE);
-    /* The program's signals are not for this thread. */
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    ok = pthread_create(&thread, &attr, dumper, NULL) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    (void)pthread_attr_destroy(&attr);
-    if (ok)
-        __atomic_add_fetch(&rt_helper_threads, 1, __ATOMIC_RELAXED);
-    if (ok)
-        (void)pthread_setname_np(thread, "go-quit");
-    return ok;
+    __atomic_add_fetch(&rt_helper_threads, 1, __ATOMIC_RELAXED);
+    return true;
 }
 
 static void

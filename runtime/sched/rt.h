@@ -185,7 +185,6 @@ struct go_m {
     struct go_m *all_next;  /* constant once published */
     int tid;
     int id;
-    pthread_t thread;
     bool detached; /* atomic: its P was taken while its G ran on */
 
     /* Backtrace on request: see debug/. */

@@ -44,7 +44,7 @@ rt_seed_init(void)
         return;
     errno = 0;
     rng_state = strtoull(env, &end, 0);
-    if (*end != '\0' || errno != 0 || env[0] == '-')
+    if (*end != '\0' || errno != 0 || env[0] < '0' || env[0] > '9')
         rt_fatal("GOSEED=%s: not a number from 0 to 2^64-1", env);
     rt_seeded = true;
 }

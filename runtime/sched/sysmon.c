@@ -11,9 +11,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "runtime/base/thread.h"
 #include "runtime/debug/internal.h"
 #include "runtime/mem/stack.h"
 #include "runtime/sched/runq.h"
+
+#define STACK_BYTES ((size_t)256 << 10)
 
 #define NAP_MIN     20000 /* ns */
 #define NAP_MAX     10000000
@@ -277,19 +280,7 @@ sysmon_main(void *arg)
 void
 rt_sysmon_start(void)
 {
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, old;
-    int r;
-
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    r = pthread_create(&thread, &attr, sysmon_main, NULL);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
     ADD(&rt_helper_threads, 1, RELAXED);
-    if (r != 0)
+    if (rt_thread_start(sysmon_main, NULL, STACK_BYTES) < 0)
         rt_fatal("cannot start the monitor thread; look at ulimit -u and at memory");
 }

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "runtime/base/thread.h"
 #include "runtime/debug/internal.h"
 #include "runtime/mem/stack.h"
 #include "runtime/sched/runq.h"
@@ -21,6 +22,9 @@
 #define WAKE_COST      10000
 #define WAKE_COST_TINY 100000
 #define MOVE_COST      300
+
+#define STACK_BYTES                                                                      \
+    ((size_t)256 << 10) /* of a thread: the scheduler loop alone runs there */
 
 _Thread_local struct go_m *go_m_ __attribute__((tls_model("initial-exec")));
 _Thread_local volatile unsigned char go_preempt_flag_
@@ -37,7 +41,6 @@ rt_m_init(struct go_m *m)
     void *lo = NULL;
 
     m->tid = (int)syscall(SYS_gettid);
-    m->thread = pthread_self();
     m->preempt = &go_preempt_flag_;
     m->rand = (uint32_t)m->tid * 2654435761u | 1;
     if (!m->foreign && pthread_getattr_np(pthread_self(), &attr) == 0) {
@@ -99,9 +102,6 @@ static bool
 thread_start(struct go_p *p, bool spinning)
 {
     struct go_m *m = NULL;
-    pthread_attr_t attr;
-    sigset_t all, old;
-    int r;
 
     if (posix_memalign((void **)&m, CACHE_LINE, sizeof(*m)) != 0)
         return false;
@@ -119,15 +119,7 @@ thread_start(struct go_p *p, bool spinning)
     m->id = (int)sched.nm++;
     go_lck_unlock(&sched.lock);
 
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, 256 << 10);
-    sigfillset(&all); /* a signal must not find a half-made M */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    r = pthread_create(&m->thread, &attr, thread_main, m);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    if (r != 0) {
+    if (rt_thread_start(thread_main, m, STACK_BYTES) < 0) {
         go_lck_lock(&sched.lock, GO_LCK_SCHED);
         sched.nm--;
         go_lck_unlock(&sched.lock);

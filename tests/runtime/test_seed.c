@@ -247,8 +247,8 @@ seeded_programs_have_one_p_and_find_deadlocks(void **state)
 static void
 a_malformed_seed_is_refused(void **state)
 {
-    static const char *const bad[] = {"x", "12y", "-1",
-                                      " ", "1.5", "18446744073709551616"};
+    static const char *const bad[] = {
+        "x", "12y", "-1", " -1", " ", "1.5", "18446744073709551616"};
     static struct child_result r;
 
     (void)state;
