@@ -100,14 +100,12 @@ bool
 id_runs_add(struct id_runs *r, const uint64_t *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        struct id_run *last = r->n > 0 ? &r->v[r->n - 1] : NULL;
-
-        if (last != NULL && ids[i] == last->id + last->n) {
-            last->n++;
+        if (r->n > 0 && ids[i] == r->v[r->n - 1].id + r->v[r->n - 1].n) {
+            r->v[r->n - 1].n++;
             r->count++;
             continue;
         }
-        if (r->n == r->cap) {
+        if (r->v == NULL || r->n == r->cap) {
             size_t cap = r->cap > 0 ? r->cap * 2 : 16;
             struct id_run *v = realloc(r->v, cap * sizeof(*v));
 

@@ -151,6 +151,16 @@ read_failed(struct gathering *w, struct store_reader *rd)
     return -EIO;
 }
 
+/* The first of n ids that has no job among those read for them; there is one. */
+static int64_t
+first_missing(const struct store_jobs *jobs, const int64_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (i >= jobs->n || jobs->v[i].id != ids[i])
+            return ids[i];
+    return 0;
+}
+
 /* Some of the jobs ids[0..n): how many were looked at. */
 static int
 add_some(struct gathering *w, const int64_t *ids, size_t n)
@@ -164,12 +174,9 @@ add_some(struct gathering *w, const int64_t *ids, size_t n)
 
     store_pool_put(pool, rd);
     if (r == 0 && jobs.n < (size_t)seen) {
-        size_t i = 0;
-
-        while (i < jobs.n && jobs.v[i].id == ids[i])
-            i++;
         r = job_error_set(w->err, PB_ERROR__CODE__NOT_FOUND, FIELD,
-                          "job %lld is gone, and its result with it", (long long)ids[i]);
+                          "job %lld is gone, and its result with it",
+                          (long long)first_missing(&jobs, ids, (size_t)seen));
     }
     for (size_t i = 0; r == 0 && i < jobs.n; i++)
         r = add_job(w, &jobs.v[i]);
@@ -220,7 +227,7 @@ add_batch(struct gathering *w, int64_t batch)
 {
     struct store_filter f = {.batch = batch, .kind = -1, .queue = -1};
     struct store_pool *pool = w->g->d->readers;
-    int64_t ids[PAGE], after = 0;
+    int64_t ids[PAGE] = {0}, after = 0;
     int r = check_batch(w, batch);
 
     while (r == 0) {

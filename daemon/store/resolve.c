@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/store/inner.h"
+#include "runtime/base/check.h"
 
 /*
  * Ids are given out in the order of the message, but a key that is known already leads to
@@ -138,6 +139,7 @@ resolve_all(struct resolver *v)
 {
     struct store_dep *at = v->out->all;
 
+    ENSURE(at != NULL);
     for (size_t i = 0; i < v->sub->n_jobs; i++) {
         const struct store_new_job *j = &v->sub->jobs[i];
 
@@ -217,6 +219,25 @@ needed(const struct store_submit *sub, size_t *ret_n)
     return any;
 }
 
+static bool
+allocate(struct resolver *v, size_t n, size_t n_deps)
+{
+    struct store_resolved *out = v->out;
+
+    out->deps = calloc(n, sizeof(struct store_dep *));
+    out->all = calloc(n_deps, sizeof(*out->all));
+    out->ids = calloc(n, sizeof(*out->ids));
+    out->fresh = calloc(n, sizeof(*out->fresh));
+    v->names = calloc(n, sizeof(*v->names));
+    v->index_of = calloc(n, sizeof(*v->index_of));
+    v->next = calloc(n, sizeof(*v->next));
+    v->path = calloc(n, sizeof(*v->path));
+    v->at = calloc(n, sizeof(*v->at));
+    return out->deps != NULL && out->all != NULL && out->ids != NULL &&
+           out->fresh != NULL && v->names != NULL && v->index_of != NULL &&
+           v->next != NULL && v->path != NULL && v->at != NULL;
+}
+
 int
 store_resolve(struct store *st, const struct store_submit *sub,
               struct store_resolved *ret)
@@ -224,26 +245,13 @@ store_resolve(struct store *st, const struct store_submit *sub,
     struct store_resolved out = {.deps = NULL};
     struct resolver v = {.st = st, .sub = sub, .out = &out, .base = st->ids.job};
     size_t n = sub->n_jobs, n_deps;
-    int r = 0;
+    int r;
 
     *ret = out;
     if (!needed(sub, &n_deps))
         return 0;
-    out.deps = calloc(n, sizeof(struct store_dep *));
-    out.all = calloc(n_deps, sizeof(*out.all));
-    out.ids = calloc(n, sizeof(*out.ids));
-    out.fresh = calloc(n, sizeof(*out.fresh));
-    v.names = calloc(n, sizeof(*v.names));
-    v.index_of = calloc(n, sizeof(*v.index_of));
-    v.next = calloc(n, sizeof(*v.next));
-    v.path = calloc(n, sizeof(*v.path));
-    v.at = calloc(n, sizeof(*v.at));
-    if (out.deps == NULL || out.all == NULL || out.ids == NULL || out.fresh == NULL ||
-        v.names == NULL || v.index_of == NULL || v.next == NULL || v.path == NULL ||
-        v.at == NULL)
-        r = store_refuse(st, -ENOMEM, "out of memory");
-    if (r == 0)
-        r = plan_ids(&v);
+    r = allocate(&v, n, n_deps) ? plan_ids(&v)
+                                : store_refuse(st, -ENOMEM, "out of memory");
     if (r == 0)
         r = resolve_all(&v);
     if (r == 0)
