@@ -25,7 +25,7 @@ def counts_the_lines_and_bytes_of_many_files():
 
 @tap.case
 def an_error_names_its_file_and_is_the_result():
-    done = subprocess.run([program, program, "/does/not/exist"], capture_output=True,
+    done = subprocess.run([*tap.WRAPPER, program, program, "/does/not/exist"], capture_output=True,
                           text=True, timeout=tap.LIMIT, check=False)
     tap.equal((done.returncode, done.stdout, done.stderr),
               (1, "", "file_read: /does/not/exist: No such file or directory\n"))

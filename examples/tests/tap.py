@@ -7,6 +7,7 @@ import sys
 import traceback
 
 LIMIT = 60  # seconds; against hangs only
+WRAPPER = os.environ.get("EXE_WRAPPER", "").split()  # an emulator, for programs built for it
 
 cases = []
 
@@ -27,7 +28,7 @@ def equal(got, want):
 
 def run(*args, status=0, **more):
     """Run a program to its end, check its exit status; its stdout."""
-    done = subprocess.run(args, stdout=subprocess.PIPE, text=True, timeout=LIMIT,
+    done = subprocess.run([*WRAPPER, *args], stdout=subprocess.PIPE, text=True, timeout=LIMIT,
                           check=False, **more)
     equal(done.returncode, status)
     return done.stdout
