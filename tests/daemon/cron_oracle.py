@@ -167,4 +167,5 @@ def main():
         print(f"{'ok' if ok else 'not ok'} {n} - {zone} {year}: {lines} lines, {count} runs")
 
 
-main()
+if __name__ == "__main__":
+    main()
