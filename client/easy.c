@@ -101,11 +101,6 @@ goctl_wait_next(struct goctl *c, struct goctl_wait *w, int64_t timeout_ns,
     wr = goctl_response(reply)->wait;
     if (wr->has_next)
         w->after = wr->next;
-    if (w->batch_name != NULL && wr->batch != NULL) {
-        w->batch =
-            wr->batch->id; /* a name means an open batch: it may be closed by now */
-        w->batch_name = NULL;
-    }
     w->done = PB_GET(wr, done, false);
     if (w->batch_name != NULL && wr->batch != NULL) {
         w->batch = wr->batch->id; /* another may have the name by the next call */

@@ -98,6 +98,24 @@ print_schedule(const PbSchedule *s)
 }
 
 static void
+print_queue(const PbQueue *q)
+{
+    const PbQueueLimits *l = q->limits;
+
+    out_printf("queue ");
+    text(q->name != NULL ? q->name : "");
+    if (l != NULL && PB_GET(l, paused, false))
+        out_printf(" is paused");
+    else
+        out_printf(" runs");
+    if (l != NULL && PB_GET(l, running, 0) > 0)
+        out_printf(", %" PRIu32 " at once", l->running);
+    if (l != NULL && PB_GET(l, rate, 0) > 0)
+        out_printf(", %.4g starts a second", l->rate);
+    out_add("\n", 1);
+}
+
+static void
 print_event(const PbEvent *e)
 {
     char time[SHOW_TEXT_MAX];
@@ -119,6 +137,8 @@ print_event(const PbEvent *e)
         print_schedule(e->schedule);
         break;
     case PB_EVENT__WHAT_QUEUE:
+        print_queue(e->queue);
+        break;
     case PB_EVENT__WHAT_DAEMON:
     case PB_EVENT__WHAT__NOT_SET:
     default:
@@ -127,7 +147,7 @@ print_event(const PbEvent *e)
     }
 }
 
-/* A name means an open batch, and its events go on when it is closed. */
+/* A name means the newest batch of that name: another may be that later. */
 static int
 name_to_number(struct cli *cli, PbSelector *select)
 {

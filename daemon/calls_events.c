@@ -110,6 +110,24 @@ add(struct query *q, PbEvent *ev)
     return 0;
 }
 
+/* As it is now: the event does not keep what it was. */
+static int
+fill_queue(struct query *q, const struct store_event *ev, PbEvent *out)
+{
+    struct store_queues v = {.v = NULL};
+    int r = CALL_READ(q->c, rd, store_read_queues(rd, &v));
+
+    for (size_t i = 0; r == 0 && i < v.n; i++) {
+        struct store_queue_conf conf = {v.v[i].paused, v.v[i].parallel, v.v[i].rate,
+                                        v.v[i].burst};
+
+        if (v.v[i].id == ev->job)
+            r = eventpb_queue(&q->c->mem, out, v.v[i].name, &conf);
+    }
+    store_queues_info_free(&v);
+    return r;
+}
+
 static int
 add_event(struct query *q, const struct store_event *ev, const struct store_jobs *jobs)
 {
@@ -120,6 +138,8 @@ add_event(struct query *q, const struct store_event *ev, const struct store_jobs
         r = add(q, eventpb_make(&q->c->mem, ev)) < 0 ? -ENOBUFS : 1;
     if (r > 0 && j != NULL)
         r = eventpb_fill(q->c, ev, j, q->rep->events[q->rep->n_events - 1]);
+    if (r > 0 && ev->type == EVENT_QUEUE)
+        r = fill_queue(q, ev, q->rep->events[q->rep->n_events - 1]);
     return r < 0 ? r : 0;
 }
 

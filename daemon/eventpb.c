@@ -1,6 +1,7 @@
 #include "daemon/eventpb.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "daemon/jobpb.h"
 #include "daemon/pulse.h"
@@ -133,8 +134,30 @@ eventpb_make(struct proto_arena *a, const struct store_event *ev)
     case EVENT_SCHEDULE:
         r = set_schedule(a, ev, out);
         break;
+    case EVENT_QUEUE:
+        out->what_case = PB_EVENT__WHAT_QUEUE;
+        out->queue = proto_new(a, &pb_queue__descriptor);
+        r = out->queue != NULL ? 0 : -1;
+        break;
     }
     return r == 0 ? out : NULL;
+}
+
+int
+eventpb_queue(struct proto_arena *a, PbEvent *out, const char *name,
+              const struct store_queue_conf *conf)
+{
+    PbQueueLimits *l = proto_new(a, &pb_queue_limits__descriptor);
+
+    out->queue->name = proto_arena_dup(a, name, strlen(name));
+    if (l == NULL || out->queue->name == NULL)
+        return -ENOMEM;
+    PB_SET(l, running, (uint32_t)conf->parallel);
+    PB_SET(l, rate, conf->rate);
+    PB_SET(l, burst, (uint32_t)conf->burst);
+    PB_SET(l, paused, conf->paused);
+    out->queue->limits = l;
+    return 0;
 }
 
 PbEvent *

@@ -3,6 +3,7 @@
 #define GOJOBD_DAEMON_EVENTPB_H
 
 #include "daemon/call.h"
+#include "daemon/store/queue.h"
 
 struct pulse_beat;
 
@@ -13,6 +14,10 @@ PbEvent *eventpb_make(struct proto_arena *a, const struct store_event *ev);
 /* The same for a running job that came further; seq: of the last stored event. */
 PbEvent *eventpb_progress(struct proto_arena *a, const struct pulse_beat *beat,
                           int64_t seq);
+
+/* What EVENT_QUEUE is about, which the event itself does not know. 0 or -ENOMEM. */
+int eventpb_queue(struct proto_arena *a, PbEvent *out, const char *name,
+                  const struct store_queue_conf *conf);
 
 /* Whether ev tells of one job. */
 bool eventpb_of_job(const struct store_event *ev);

@@ -11,6 +11,7 @@
 #include "daemon/listen.h"
 #include "daemon/pulse.h"
 #include "daemon/store/pool.h"
+#include "daemon/store/queue.h"
 #include "daemon/store/read.h"
 #include "proto/wire.h"
 #include "runtime/base/atomic.h"
@@ -23,6 +24,7 @@ struct pub {
     nng_socket sock;
     int64_t listeners; /* atomic: connected subscribers */
     int64_t seq;       /* atomic: of the last stored event told */
+    bool greet;        /* atomic: somebody came */
 };
 
 /* On a thread of nng. */
@@ -34,6 +36,8 @@ pipe_changed(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 
     (void)pipe;
     ADD(&pub->listeners, more, RELAXED);
+    if (more > 0)
+        STORE(&pub->greet, true, RELEASE); /* with pulse_watch: it wakes the goroutine */
     pulse_watch(pub->d->pulse, more);
 }
 
@@ -54,6 +58,17 @@ publish(struct pub *pub, uint64_t batch, const PbEvent *ev)
         nng_msg_free(msg);
 }
 
+/* On the writer's goroutine, which alone may ask the store. */
+static void
+fill_queue(struct pub *pub, struct proto_arena *a, const struct store_event *ev,
+           PbEvent *out)
+{
+    struct store_queue q;
+
+    if (store_queue_get(pub->d->store, ev->job, &q) == 0)
+        (void)eventpb_queue(a, out, q.name, &q.conf);
+}
+
 void
 pub_tell(struct pub *pub, struct event_cursor events)
 {
@@ -70,10 +85,40 @@ pub_tell(struct pub *pub, struct event_cursor events)
             continue;
         proto_arena_init(&a, EVENT_MEM);
         out = eventpb_make(&a, &ev);
+        if (out != NULL && ev.type == EVENT_QUEUE)
+            fill_queue(pub, &a, &ev, out);
         if (out != NULL)
             publish(pub, (uint64_t)ev.batch, out);
         proto_arena_free(&a);
     }
+}
+
+void
+pub_daemon(struct pub *pub)
+{
+    PbEvent ev = PB_EVENT__INIT;
+    PbTimestamp now = PB_TIMESTAMP__INIT;
+    PbDaemon daemon = PB_DAEMON__INIT;
+
+    if (pub == NULL || LOAD(&pub->listeners, RELAXED) <= 0)
+        return;
+    PB_SET(&daemon, epoch, pub->d->epoch);
+    PB_SET(&daemon, state,
+           LOAD(&pub->d->draining, RELAXED) ? PB_DAEMON__STATE__STATE_DRAINING
+                                            : PB_DAEMON__STATE__STATE_RUNNING);
+    PB_SET(&now, ns, daemon_now_ms() * GO_MILLISECOND);
+    PB_SET(&ev, seq, (uint64_t)LOAD(&pub->seq, RELAXED));
+    ev.time = &now;
+    ev.what_case = PB_EVENT__WHAT_DAEMON;
+    ev.daemon = &daemon;
+    publish(pub, 0, &ev);
+}
+
+void
+pub_greet(struct pub *pub)
+{
+    if (pub != NULL && SWAP(&pub->greet, false, ACQUIRE))
+        pub_daemon(pub);
 }
 
 void

@@ -1,6 +1,7 @@
 /*
  * Events to subscribers: a PUB socket of nng on every URL of `events`. A message is the
  * topic "b/<batch id>/" and the packed Event. Costs next to nothing while nobody listens.
+ * Who comes is told of the daemon, and so of the number from which it hears everything.
  * PUB drops what a slow subscriber does not take: the numbers show it, and the call
  * `events` has the rest.
  *
@@ -24,6 +25,13 @@ void pub_stop(struct pub *pub); /* after the writer; NULL is fine */
 
 /* What a commit changed. */
 void pub_tell(struct pub *pub, struct event_cursor events);
+
+/* To those who subscribe to batch 0: the daemon's epoch and state, and the number of the last
+ * event. pub may be NULL. */
+void pub_daemon(struct pub *pub);
+
+/* The same, once for those who came since it was last called; from pulse's goroutine. */
+void pub_greet(struct pub *pub);
 
 /* A running job came further; from pulse's goroutine. pub may be NULL. */
 void pub_progress(struct pub *pub, const struct pulse_beat *beat);

@@ -84,6 +84,7 @@ pulse_main(struct pulse *p)
         go_mutex_unlock(&p->mu);
         if (stop)
             break;
+        pub_greet(LOAD(&p->d->pub, ACQUIRE));
         tell(p, look(p));
     } while (go_ctx_sleep(p->ctx, EVERY) == 0);
 }

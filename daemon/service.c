@@ -437,6 +437,7 @@ serve(struct service *s)
         log_notice("stopping");
         notify_stopping();
         STORE(&s->d.draining, true, RELAXED);
+        pub_daemon(LOAD(&s->d.pub, ACQUIRE));
         (void)go(hurry, s);
         return;
     }

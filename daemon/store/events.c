@@ -113,7 +113,7 @@ event_next(struct event_cursor *c, struct store_event *ret)
     if (c->p == c->end)
         return 0;
     ret->type = (enum event_type) * c->p++;
-    if (ret->type < EVENT_ADDED || ret->type > EVENT_SCHEDULE)
+    if (ret->type < EVENT_ADDED || ret->type > EVENT_QUEUE)
         return -EUCLEAN;
     for (int i = 0; i < 5; i++)
         if (get_uint(c, &v[i]) < 0)

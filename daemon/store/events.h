@@ -26,6 +26,7 @@ enum event_type {
         3, /* closed and nothing left; state: succeeded, failed, cancelled */
     EVENT_BATCH_STOP = 4, /* the batch is being cancelled */
     EVENT_SCHEDULE = 5,   /* schedule `job` started batch `batch` (0: skipped a run) */
+    EVENT_QUEUE = 6,      /* queue `job` has other limits, or was paused or resumed */
 };
 
 struct store_event {

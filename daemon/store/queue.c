@@ -40,11 +40,16 @@ store_queue_find(struct store *st, const char *name, bool create, int64_t *ret)
 int
 store_queue_set(struct store *st, int64_t id, const struct store_queue_conf *conf)
 {
+    struct store_event ev = {.type = EVENT_QUEUE, .job = id};
     struct queue_row *qu = store_queue(st, id);
     sqlite3_stmt *q;
 
     if (qu == NULL)
         return store_refuse(st, -ENOENT, "there is no queue %lld", (long long)id);
+    if (event_put(&st->events, &ev) < 0) {
+        st->broken = true;
+        return store_refuse(st, -ENOMEM, "out of memory");
+    }
     q = store_stmt(st, SQL_QUEUE_CONF);
     if (q == NULL)
         return -EIO;

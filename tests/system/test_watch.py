@@ -4,6 +4,7 @@ and over the real PUB socket; prints TAP."""
 import contextlib
 import json
 import re
+import signal
 import subprocess
 import sys
 
@@ -183,19 +184,24 @@ def people_read_what_came_of_a_job(d):
 def subscribers_get_what_happens_by_topic(d):
     d.start()
     url = f"ipc://{d.dir}/e.sock"
-    with running(SUB, url, "") as every, running(SUB, url, "b/2/") as second, \
+    with running(SUB, url, "") as every, running(SUB, url, "b/2/", "b/0/") as second, \
             d.client() as c:
+        def take_one(s):
+            topic, text = s.stdout.readline().split(" ", 1)
+            return topic, json.loads(text)
+
         for s in (every, second):
-            assert s.stdout.readline() == "connected\n"
+            topic, event = take_one(s)
+            assert topic == "b/0/" and event["daemon"]["state"] == "running", event
         jobs = [c.run(SUM)[0] for _ in range(3)]
 
         def take(s, batch):
             events = []
             while True:
-                topic, text = s.stdout.readline().split(" ", 1)
-                if "progress" in json.loads(text):
+                topic, event = take_one(s)
+                if "progress" in event or "daemon" in event:
                     continue
-                events.append(json.loads(text))
+                events.append(event)
                 of = events[-1].get("batch", {})
                 assert topic == f"b/{of.get('id') or events[-1]['job']['batch']}/"
                 if of.get("id") == batch:
@@ -208,11 +214,21 @@ def subscribers_get_what_happens_by_topic(d):
         assert [e["seq"] for e in events] == list(range(first, first + len(events)))
         timer = c.call("submit", {"jobs": [{"timer": {"every": "10ms", "count": 100000}}]})
         while True:
-            ev = json.loads(every.stdout.readline().split(" ", 1)[1])
+            ev = take_one(every)[1]
             if ev.get("progress", {}).get("job") == timer["ids"][0]:
                 break
         assert ev["seq"] == events[-1]["seq"] + 2, ev  # that of the last stored: it runs
+        c.call("queue_set", {"name": "slow", "limits": {"running": 3}})
+        while "queue" not in ev:
+            topic, ev = take_one(every)
+        assert topic == "b/0/" and ev["queue"]["name"] == "slow", ev
+        assert ev["queue"]["limits"]["running"] == 3, ev
+        got = c.call("events", {"after": ev["seq"] - 1, "limit": 1})["events"][0]
+        assert got["queue"] == ev["queue"], (got, ev)
         c.call("cancel", {"select": {"batch": timer["batch"]}})
+        d.process.send_signal(signal.SIGTERM)
+        while ev.get("daemon", {}).get("state") != "draining":
+            ev = take_one(every)[1]
 
 
 def stats_tell_rates_commits_and_unfinished_batches(d):
