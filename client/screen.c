@@ -83,12 +83,15 @@ screen_open(const char **ret_why)
 {
     const char *term = getenv("TERM");
     int known = 0;
+    bool able;
 
     *ret_why = "the terminal is of no kind that is known here ($TERM)";
     if (term == NULL || setupterm(term, STDOUT_FILENO, &known) == ERR)
         return -1;
     *ret_why = "the terminal cannot move its cursor";
-    if (tigetstr("cup") == NULL || tigetstr("clear") == NULL)
+    able = tigetstr("cup") != NULL && tigetstr("clear") != NULL;
+    (void)del_curterm(cur_term); /* newterm() makes one of its own */
+    if (!able)
         return -1;
     *ret_why = "out of memory";
     if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
