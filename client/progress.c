@@ -149,21 +149,21 @@ progress_clear(struct progress *p)
 }
 
 /* In the low byte what to write, above it the file descriptor + 1; IGNORE; 0: end the
- * process. Relaxed: its own value is all. */
+ * process. Release and acquire: the file is there when its number is. */
 static _Atomic int64_t told;
 enum { IGNORE = 1 };
 
 void
 interrupt_hold(void)
 {
-    atomic_store_explicit(&told, IGNORE, memory_order_relaxed);
+    atomic_store_explicit(&told, IGNORE, memory_order_release);
 }
 
 void
 interrupt_to(int fd, char byte)
 {
     atomic_store_explicit(&told, ((int64_t)fd + 1) << 8 | (unsigned char)byte,
-                          memory_order_relaxed);
+                          memory_order_release);
 }
 
 static void *
@@ -181,7 +181,7 @@ interrupt_thread(void *arg)
         char byte;
 
         (void)sigwait(&set, &sig);
-        to = atomic_load_explicit(&told, memory_order_relaxed);
+        to = atomic_load_explicit(&told, memory_order_acquire);
         if (to == 0)
             break;
         byte = (char)(to & 0xff);

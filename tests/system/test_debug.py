@@ -51,7 +51,9 @@ def a_jobs_stack_is_that_of_all_its_goroutines(d):
         assert re.search(rf"^1 waiting, select, .*timer, job {other}, goroutine \d+$", text, re.M)
         assert re.search(r"^    timer_run +jobs/timer\.c:\d+$", text, re.M), text
         c.call("cancel", {"select": {"jobs": [job, other]}})
-        until(lambda: c.refused("stack", {"job": job}) == ("conflict", "job"), "its end")
+        ended = lambda: c.call("get", {"job": job})["state"] == "cancelled"
+        until(ended, "its end")
+        assert c.refused("stack", {"job": job}) == ("conflict", "job")
     assert goctl(d, "stack", str(job)).returncode == 4
     assert goctl(d, "stack", "x").returncode == 2
 
