@@ -12,6 +12,7 @@
 #include "jobs/file.h"
 #include "jobs/kind.h"
 #include "jobs/sha256.h"
+#include "jobs/turn.h"
 #include "proto/utf8.h"
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
@@ -130,7 +131,7 @@ read_blocks(struct one *o, const struct job_file *f)
         r = go_ctx_err(o->run->ctx);
         if (r < 0)
             return r;
-        n = job_file_read(f, o->block, want, at);
+        n = turn_read(f, o->block, want, at);
         if (n < 0)
             return (int)n;
         if (want_sha)
@@ -139,6 +140,7 @@ read_blocks(struct one *o, const struct job_file *f)
             o->lines += count_lines(o->block, (size_t)n);
         if (want_content)
             r = keep(o, o->block, (size_t)n, max);
+        turn_end();
         if (r < 0)
             return r;
         o->size += (size_t)n;
@@ -147,7 +149,6 @@ read_blocks(struct one *o, const struct job_file *f)
             break;
         at += (size_t)n;
         left -= (size_t)n;
-        go_checkpoint();
     }
     if (want_sha)
         sha256_hex(&sha, o->sha256);

@@ -25,6 +25,7 @@ static void
 file_part(struct sum_part *p, void (*fn)(struct sum_part *), struct go_chan *out)
 {
     fn(p);
+    sum_part_rest(p);
     go_chan_send(out, &p);
 }
 

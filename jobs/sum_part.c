@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "jobs/sum_text.h"
+#include "jobs/turn.h"
 #include "runtime/base/atomic.h"
 #include "runtime/go.h"
 
@@ -17,19 +18,28 @@ sum_part_read(struct sum_part *part, char *buf, size_t len, uint64_t offset)
     struct sum_task *t = part->task;
     ssize_t n;
 
+    sum_part_rest(part);
     part->r = go_ctx_err(t->run->ctx);
     /* What comes after a failed part is of no use any more. */
     if (part->r == 0 && LOAD(&t->failed, RELAXED) < part->start)
         part->r = -ECANCELED;
     if (part->r < 0)
         return part->r;
-    go_checkpoint();
-    n = job_file_read(t->file, buf, len, offset);
+    n = turn_read(t->file, buf, len, offset);
+    part->in_turn = n >= 0;
     if (n >= 0 && (size_t)n < len)
         n = -EIO;
     if (n < 0)
         (void)sum_part_fail(part, (int)n, offset, "", 0);
     return n;
+}
+
+void
+sum_part_rest(struct sum_part *part)
+{
+    if (part->in_turn)
+        turn_end();
+    part->in_turn = false;
 }
 
 int

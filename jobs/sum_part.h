@@ -27,6 +27,7 @@ struct sum_part {
     struct sum_task *task;
     uint64_t start, end; /* bytes of the file */
     bool first;          /* nothing precedes start that belongs to another part */
+    bool in_turn;        /* it computes, see turn.h */
     uint64_t quotes;     /* CSV: before the byte ahead of start */
     struct exact sum;
 
@@ -48,10 +49,14 @@ void sum_part_csv(struct sum_part *part);
  * part) up to the one ahead of end, into part->quotes. */
 void sum_part_quotes(struct sum_part *part);
 
+/* After one of them: the end of its turn. */
+void sum_part_rest(struct sum_part *part);
+
 /* --- for the parts --- */
 
 /* Reads up to len bytes at offset into buf and counts them as progress. The number of bytes,
- * or -errno into part->r: also -EIO where the file became shorter, and the context's end. */
+ * or -errno into part->r: also -EIO where the file became shorter, and the context's end.
+ * What was read is worked on in a turn, up to the next call. PARKS. */
 ssize_t sum_part_read(struct sum_part *part, char *buf, size_t len, uint64_t offset);
 
 /* Ends the part at offset, where len bytes of s could not be added. Returns r. */
