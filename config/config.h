@@ -190,7 +190,6 @@ struct config {
         int64_t gomaxprocs;
         int64_t stack_size;
         int64_t threads;
-        int64_t stall;
     } runtime;
 
     struct proto_arena arena; /* owns all of the above */

@@ -290,9 +290,5 @@ const struct cfg_key cfg_keys[] = {
     KEY_SIZE(runtime.stack_size, "256KiB", 64 * KIB, 64 * MIB,
              "Address space of a goroutine's stack; memory is used as it is touched."),
     KEY_INT(runtime.threads, "2000", 16, 100000, "Threads, at most."),
-    KEY_TIME(
-        runtime.stall, "10s", SECOND, HOUR,
-        "A scheduler that does not answer for so long is hung: the systemd watchdog\n"
-        "is left to act."),
     {.path = NULL},
 };

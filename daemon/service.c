@@ -220,8 +220,11 @@ start_schedules(struct service *s, const struct config *cfg)
 static int
 start(struct service *s, const struct config *cfg)
 {
-    struct store_writer_opts wo = {
-        .keep = keep_of(cfg), .on_events = on_events, .on_failed = on_failed, .arg = s};
+    struct store_writer_opts wo = {.keep = keep_of(cfg),
+                                   .group = cfg->store.group,
+                                   .on_events = on_events,
+                                   .on_failed = on_failed,
+                                   .arg = s};
     struct pub *pub = NULL;
     char err[512] = "";
     int r;

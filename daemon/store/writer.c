@@ -12,7 +12,7 @@
 #include "runtime/go.h"
 
 enum {
-    GROUP_MAX = 4096,       /* operations a transaction */
+    GROUP_DFLT = 4096,      /* operations a transaction */
     STEP_MAX = 500,         /* rows of the store's own work a transaction */
     KEEP_EVERY_MS = 100,    /* retention under load */
     KEEP_IDLE_MS = 1000,    /* when nothing comes */
@@ -264,14 +264,14 @@ process(struct store_writer *w, struct store_op *group)
 
 /* --- the goroutine ----------------------------------------------------------------------- */
 
-/* Up to GROUP_MAX operations, in order. */
+/* Up to o.group operations, in order. */
 static struct store_op *
 take_group(struct store_writer *w)
 {
     struct store_op *group = w->head, *op = group;
-    int n = 1;
+    int64_t n = 1;
 
-    while (op != NULL && op->next_ != NULL && n < GROUP_MAX) {
+    while (op != NULL && op->next_ != NULL && n < w->o.group) {
         op = op->next_;
         n++;
     }
@@ -359,6 +359,8 @@ store_writer_start(struct store *st, const struct store_writer_opts *o,
     w->o = *o;
     if (w->o.now_ms == NULL)
         w->o.now_ms = wall_ms;
+    if (w->o.group == 0)
+        w->o.group = GROUP_DFLT;
     w->keep = w->keep_now = o->keep;
     w->keep_at = w->o.now_ms();
     w->tail = &w->head;

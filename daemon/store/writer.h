@@ -58,6 +58,7 @@ struct store_op {
 
 struct store_writer_opts {
     struct store_keep keep;
+    int64_t group;           /* operations a transaction, at most; 0: 4096 */
     int64_t (*now_ms)(void); /* NULL: CLOCK_REALTIME */
 
     /* What a commit changed, in order, before its operations are answered; may be NULL.

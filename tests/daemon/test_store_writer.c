@@ -397,6 +397,33 @@ GO_TEST(a_pool_makes_do_with_the_readers_that_can_be_opened)
     env_close(&e);
 }
 
+GO_TEST(a_group_is_no_larger_than_it_may_be)
+{
+    enum { JOBS = 50 };
+    struct store_writer_opts wo = {.keep = {.count = -1}, .group = 1};
+    struct env e;
+    struct submit_op s[JOBS];
+
+    env_open(&e);
+    store_writer_stop(e.w);
+    wo.on_events = count_events;
+    wo.arg = &e;
+    REQUIRE(store_writer_start(e.st, &wo, &e.w) == 0);
+    for (int i = 0; i < JOBS; i++) {
+        s[i] = (struct submit_op){.op = {.run = run_submit, .done = release_sem}};
+        go_sem_init(&s[i].op.sem_, 0);
+        store_writer_post(e.w, &s[i].op);
+    }
+    for (int i = 0; i < JOBS; i++) {
+        go_sem_acquire(&s[i].op.sem_, 1);
+        CHECK_INT(s[i].op.result, 0);
+    }
+    store_writer_stop(e.w);
+    e.w = NULL;
+    CHECK_INT(e.commits, JOBS);
+    env_close(&e);
+}
+
 int
 main(void)
 {
@@ -404,6 +431,7 @@ main(void)
         cmocka_unit_test(many_clients_share_commits_and_all_their_jobs_finish),
         cmocka_unit_test(an_operation_that_spoils_its_group_fails_alone),
         cmocka_unit_test(ends_posted_together_are_all_recorded_but_the_one_that_is_stale),
+        cmocka_unit_test(a_group_is_no_larger_than_it_may_be),
         cmocka_unit_test(a_scheduled_job_is_queued_when_its_time_comes),
         cmocka_unit_test(
             a_clock_that_is_set_queues_what_became_due_once_the_writer_is_told),
