@@ -46,31 +46,19 @@ schedule_unasked(const struct cli *cli, bool timer)
 /* --- the spec ---------------------------------------------------------------------------- */
 
 static bool
-parse_word(const ProtobufCEnumDescriptor *e, const char *text, const char *option,
-           int *ret)
-{
-    struct proto_err err = {0};
-
-    if (proto_enum_parse(e, text, ret, option, &err) == 0)
-        return true;
-    (void)out_fail(EXIT_USAGE, "%s", err.text);
-    return false;
-}
-
-static bool
 policies(struct cli *cli, PbScheduleSpec *spec)
 {
     const struct args *a = &cli->a;
     int v = 0;
 
     if (a->missed != NULL) {
-        if (!parse_word(&pb_schedule_spec__missed__descriptor, a->missed, "--missed", &v))
+        if (!spec_word(&pb_schedule_spec__missed__descriptor, a->missed, "--missed", &v))
             return false;
         PB_SET(spec, missed, (PbScheduleSpec__Missed)v);
     }
     if (a->overlap != NULL) {
-        if (!parse_word(&pb_schedule_spec__overlap__descriptor, a->overlap, "--overlap",
-                        &v))
+        if (!spec_word(&pb_schedule_spec__overlap__descriptor, a->overlap, "--overlap",
+                       &v))
             return false;
         PB_SET(spec, overlap, (PbScheduleSpec__Overlap)v);
     }

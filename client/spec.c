@@ -128,6 +128,18 @@ spec_batch(struct cli *cli)
     return b;
 }
 
+bool
+spec_word(const ProtobufCEnumDescriptor *e, const char *text, const char *option,
+          int *ret)
+{
+    struct proto_err err = {0};
+
+    if (proto_enum_parse(e, text, ret, option, &err) == 0)
+        return true;
+    (void)out_fail(EXIT_USAGE, "%s", err.text);
+    return false;
+}
+
 /* --- by kind ---------------------------------------------------------------------------- */
 
 static void
@@ -146,18 +158,6 @@ list_add(struct cli *cli, struct spec_list *l, char *subject)
     l->specs[l->n] = spec;
     l->subjects[l->n++] = subject;
     return spec;
-}
-
-static bool
-parse_enum(const ProtobufCEnumDescriptor *e, const char *text, const char *option,
-           int *ret)
-{
-    struct proto_err err = {0};
-
-    if (proto_enum_parse(e, text, ret, option, &err) == 0)
-        return true;
-    (void)out_fail(EXIT_USAGE, "%s", err.text);
-    return false;
 }
 
 /* A file up to DATA_MAX; NULL after a complaint. */
@@ -239,7 +239,7 @@ spec_fetch(struct cli *cli, struct spec_list *ret)
     int http = 0;
 
     if (a->http != NULL &&
-        !parse_enum(&pb_fetch_spec__http__descriptor, a->http, "--http", &http))
+        !spec_word(&pb_fetch_spec__http__descriptor, a->http, "--http", &http))
         return false;
     if (!fetch_body(cli, &like) || !fetch_headers(cli, &like))
         return false;
@@ -375,7 +375,7 @@ spec_sum(struct cli *cli, struct spec_list *ret)
     }
     like.results = a->results;
     if (a->format != NULL) {
-        if (!parse_enum(&pb_sum_spec__format__descriptor, a->format, "--format", &format))
+        if (!spec_word(&pb_sum_spec__format__descriptor, a->format, "--format", &format))
             return false;
         PB_SET(&like, format, (PbSumSpec__Format)format);
     } else if (a->column != NULL || a->delimiter != NULL) {

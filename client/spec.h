@@ -10,6 +10,10 @@
  * arena. False after a complaint. */
 bool spec_defaults(struct cli *cli, struct proto_arena *arena, PbJobSpec *spec);
 
+/* An option's word, of those of an enum. False after a complaint. */
+bool spec_word(const ProtobufCEnumDescriptor *e, const char *text, const char *option,
+               int *ret);
+
 /* What --deadline, --fail-fast and --max-parallel say of a batch. */
 PbBatchSpec *spec_batch(struct cli *cli);
 

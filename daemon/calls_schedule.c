@@ -14,6 +14,7 @@
 #include "daemon/watch.h"
 #include "proto/wire.h"
 #include "runtime/base/atomic.h"
+#include "runtime/base/check.h"
 #include "runtime/go.h"
 
 /*
@@ -50,11 +51,16 @@ look_up(struct call *c, const PbScheduleRef *ref, struct store_schedules *ret)
 {
     int r;
 
-    if (ref == NULL || (ref->name == NULL) == !ref->has_schedule)
-        return call_fail(c, PB_ERROR__CODE__INVALID, "schedule",
-                         "give a schedule's id or its name");
+    if (ref == NULL || (ref->name == NULL) == !ref->has_schedule) {
+        (void)call_fail(c, PB_ERROR__CODE__INVALID, "schedule",
+                        "give a schedule's id or its name");
+        return -EINVAL;
+    }
     r = CALL_READ(c, rd, store_read_schedule(rd, ref->name, (int64_t)ref->schedule, ret));
-    return r == 0 ? not_found(c, ref) : r < 0 ? r : 0;
+    if (r <= 0)
+        return r < 0 ? r : not_found(c, ref);
+    ENSURE(ret->v != NULL);
+    return 0;
 }
 
 /* Replies with the row of that id. */
