@@ -267,15 +267,8 @@ int
 schedule_put(struct store *st, const PbScheduleSpec *s, const struct sched_plan *plan,
              bool config, const struct store_schedule_head *old, int64_t *ret_id)
 {
-    static char none[] = "";
     PbScheduleSpec named = *s;
     struct store_schedule row = {
-        .kind = plan->kind,
-        .missed = plan->missed,
-        .overlap = plan->overlap,
-        .expr = s->cron != NULL ? s->cron : none,
-        .zone = s->tz != NULL ? s->tz : none,
-        .jitter_ms = plan->jitter,
         .paused = PB_GET(s, paused, 0),
         .config = config,
     };

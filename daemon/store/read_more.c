@@ -442,8 +442,6 @@ store_schedules_free(struct store_schedules *s)
 {
     for (size_t i = 0; i < s->n; i++) {
         free(s->v[i].name);
-        free(s->v[i].expr);
-        free(s->v[i].zone);
         free(s->v[i].spec);
     }
     free(s->v);
@@ -459,25 +457,17 @@ add_schedule(struct store_reader *rd, sqlite3_stmt *q, struct store_schedules *l
     if (s == NULL)
         return store_rd_no_memory(rd);
     s->id = sqlite3_column_int64(q, 0);
-    s->kind = sqlite3_column_int(q, 2);
-    s->missed = sqlite3_column_int(q, 5);
-    s->overlap = sqlite3_column_int(q, 6);
-    s->jitter_ms = sqlite3_column_int64(q, 7);
-    s->paused = sqlite3_column_int(q, 8);
-    s->config = sqlite3_column_int(q, 9);
-    s->created = sqlite3_column_int64(q, 10);
-    s->next_at = sqlite3_column_int64(q, 11);
-    s->last_at = sqlite3_column_int64(q, 12);
-    s->runs = sqlite3_column_int64(q, 13);
-    s->missed_runs = sqlite3_column_int64(q, 14);
-    s->skipped_runs = sqlite3_column_int64(q, 15);
-    s->batch = sqlite3_column_int64(q, 16);
+    s->paused = sqlite3_column_int(q, 2);
+    s->config = sqlite3_column_int(q, 3);
+    s->created = sqlite3_column_int64(q, 4);
+    s->next_at = sqlite3_column_int64(q, 5);
+    s->last_at = sqlite3_column_int64(q, 6);
+    s->runs = sqlite3_column_int64(q, 7);
+    s->missed_runs = sqlite3_column_int64(q, 8);
+    s->skipped_runs = sqlite3_column_int64(q, 9);
+    s->batch = sqlite3_column_int64(q, 10);
     r = store_rd_text(rd, q, 1, &s->name);
-    if (r == 0)
-        r = store_rd_text(rd, q, 3, &s->expr);
-    if (r == 0)
-        r = store_rd_text(rd, q, 4, &s->zone);
-    return r < 0 ? r : store_rd_blob(rd, q, 17, &s->spec, &s->spec_len);
+    return r < 0 ? r : store_rd_blob(rd, q, 11, &s->spec, &s->spec_len);
 }
 
 static int
@@ -492,10 +482,9 @@ read_schedules(struct store_reader *rd, const char *where, const char *name, int
 
     snprintf(
         sql, sizeof(sql),
-        "SELECT s.id, name, kind, expr, zone, missed, overlap, jitter, paused, config,"
-        " created, next_at, last_at, runs, missed_runs, skipped_runs, batch, data"
-        " FROM schedule s LEFT JOIN spec p ON p.id = -s.id WHERE %s ORDER BY s.id"
-        " LIMIT ?2",
+        "SELECT s.id, name, paused, config, created, next_at, last_at, runs, missed_runs,"
+        " skipped_runs, batch, data FROM schedule s LEFT JOIN spec p ON p.id = -s.id"
+        " WHERE %s ORDER BY s.id LIMIT ?2",
         where);
     r = store_rd_prepare(rd, sql, 2, v, &q);
     if (r == 0 && name != NULL)

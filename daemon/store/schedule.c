@@ -61,16 +61,10 @@ store_schedule_put(struct store *st, const struct store_schedule *s, int64_t *re
         return -EIO;
     sqlite3_bind_int64(q, 1, st->ids.sched);
     sqlite3_bind_text(q, 2, s->name, -1, SQLITE_STATIC);
-    sqlite3_bind_int(q, 3, s->kind);
-    sqlite3_bind_text(q, 4, s->expr, -1, SQLITE_STATIC);
-    sqlite3_bind_text(q, 5, s->zone, -1, SQLITE_STATIC);
-    sqlite3_bind_int(q, 6, s->missed);
-    sqlite3_bind_int(q, 7, s->overlap);
-    sqlite3_bind_int64(q, 8, s->jitter_ms);
-    sqlite3_bind_int64(q, 9, s->paused);
-    sqlite3_bind_int64(q, 10, s->config);
-    sqlite3_bind_int64(q, 11, s->created != 0 ? s->created : st->now);
-    sqlite3_bind_int64(q, 12, s->next_at);
+    sqlite3_bind_int64(q, 3, s->paused);
+    sqlite3_bind_int64(q, 4, s->config);
+    sqlite3_bind_int64(q, 5, s->created != 0 ? s->created : st->now);
+    sqlite3_bind_int64(q, 6, s->next_at);
     r = store_row(st, q);
     if (r <= 0)
         return r < 0 ? r : -EIO;
@@ -244,28 +238,4 @@ int
 store_schedule_count(struct store *st, int64_t id, int64_t missed, int64_t skipped)
 {
     return changed(st, STORE_EXEC(st, SQL_SCHED_COUNT, id, missed, skipped), id);
-}
-
-int
-store_schedule_due(struct store *st, int64_t now_ms, int64_t *ids, int64_t *times,
-                   int max)
-{
-    sqlite3_stmt *q = store_stmt(st, SQL_SCHED_DUE);
-    int n = 0, r;
-
-    if (q != NULL) {
-        sqlite3_bind_int64(q, 1, now_ms);
-        sqlite3_bind_int(q, 2, max);
-    }
-    while ((r = store_row(st, q)) > 0) {
-        ids[n] = sqlite3_column_int64(q, 0);
-        times[n++] = sqlite3_column_int64(q, 1);
-    }
-    return r < 0 ? r : n;
-}
-
-int
-store_schedule_next(struct store *st, int64_t *ret)
-{
-    return store_one(st, SQL_SCHED_NEXT, 0, NULL, ret);
 }

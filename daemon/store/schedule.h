@@ -1,7 +1,7 @@
 /*
  * Schedules: durable rows of "what to submit, and when next". When that is (cron, zones,
- * missed and overlapping runs, jitter) is the caller's business; the store keeps the row,
- * finds the due ones, and records a run in the very transaction that submits its jobs, so
+ * missed and overlapping runs, jitter) stands in the spec and is the caller's business; the
+ * store keeps the row, and records a run in the very transaction that submits its jobs, so
  * that a run happens exactly once.
  */
 #ifndef GOJOBD_DAEMON_STORE_SCHEDULE_H
@@ -15,12 +15,8 @@ struct store;
 struct store_reader;
 
 struct store_schedule {
-    int64_t id;   /* given by the store */
-    char *name;   /* unique */
-    int32_t kind; /* kind, missed, overlap: the caller's numbers */
-    int32_t missed, overlap;
-    char *expr, *zone;
-    int64_t jitter_ms;
+    int64_t id; /* given by the store */
+    char *name; /* unique */
     bool paused;
     bool config;     /* stands in the configuration file */
     int64_t created; /* put: 0 means now */
@@ -91,13 +87,6 @@ int store_schedule_count(struct store *st, int64_t id, int64_t missed, int64_t s
 /* No run, but the row goes on to next_at: what was missed is given up, or the clock or a
  * law moved it. last_at becomes `last`. */
 int store_schedule_move(struct store *st, int64_t id, int64_t next_at, int64_t last);
-
-/* Ids and times of up to max schedules that are due at now_ms, by time: their number. */
-int store_schedule_due(struct store *st, int64_t now_ms, int64_t *ids, int64_t *times,
-                       int max);
-
-/* When the next one is due: 1 and the time, or 0 = none. */
-int store_schedule_next(struct store *st, int64_t *ret);
 
 struct store_schedules {
     struct store_schedule *v;

@@ -207,12 +207,6 @@ CREATE TABLE event (
 CREATE TABLE schedule (
     id      INTEGER PRIMARY KEY,
     name    TEXT NOT NULL UNIQUE,
-    kind    INTEGER NOT NULL,  -- the caller's: at, every, cron
-    expr    TEXT NOT NULL,
-    zone    TEXT NOT NULL,
-    missed  INTEGER NOT NULL,
-    overlap INTEGER NOT NULL,
-    jitter  INTEGER NOT NULL,
     paused  INTEGER NOT NULL,
     config  INTEGER NOT NULL,  -- stands in the configuration file
     created INTEGER NOT NULL,
@@ -221,6 +215,5 @@ CREATE TABLE schedule (
     runs    INTEGER NOT NULL,
     missed_runs  INTEGER NOT NULL,
     skipped_runs INTEGER NOT NULL,
-    batch   INTEGER NOT NULL   -- of the last run; 0: none
+    batch   INTEGER NOT NULL  -- of the last run; 0: none
 );
-CREATE INDEX schedule_next ON schedule (next_at) WHERE paused = 0 AND next_at > 0;

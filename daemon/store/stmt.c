@@ -168,16 +168,13 @@ static const char *const texts[SQL_N] = {
     [SQL_EVENT_DEL] = "DELETE FROM event WHERE first = ?1",
 
     [SQL_SCHED_PUT] =
-        "INSERT INTO schedule VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
-        " ?12, 0, 0, 0, 0, 0) ON CONFLICT (name) DO UPDATE SET kind = ?3, expr = ?4,"
-        " zone = ?5, missed = ?6, overlap = ?7, jitter = ?8, paused = ?9, config = ?10,"
-        " created = ?11, next_at = ?12 RETURNING id",
+        "INSERT INTO schedule VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, 0, 0)"
+        " ON CONFLICT (name) DO UPDATE SET paused = ?3, config = ?4, created = ?5,"
+        " next_at = ?6 RETURNING id",
     [SQL_SCHED_DEL] = "DELETE FROM schedule WHERE id = ?1",
     [SQL_SCHED_FIRED] =
         "UPDATE schedule SET next_at = ?2, last_at = ?3, runs = runs + ?4,"
         " batch = CASE WHEN ?5 > 0 THEN ?5 ELSE batch END WHERE id = ?1",
-    [SQL_SCHED_NEXT] = "SELECT next_at FROM schedule WHERE paused = 0 AND next_at > 0"
-                       " ORDER BY next_at LIMIT 1",
     [SQL_SCHED_PAUSE] = "UPDATE schedule SET paused = ?2, next_at = ?3 WHERE id = ?1",
     [SQL_SCHED_COUNT] = "UPDATE schedule SET missed_runs = missed_runs + ?2,"
                         " skipped_runs = skipped_runs + ?3 WHERE id = ?1",
@@ -188,8 +185,6 @@ static const char *const texts[SQL_N] = {
                         " FROM schedule WHERE name = ?1",
     [SQL_SCHED_CONFIG] = "SELECT id, name FROM schedule WHERE config <> 0 AND id > ?1"
                          " ORDER BY id LIMIT 1",
-    [SQL_SCHED_DUE] = "SELECT id, next_at FROM schedule WHERE paused = 0 AND next_at > 0"
-                      " AND next_at <= ?1 ORDER BY next_at LIMIT ?2",
 };
 
 _Static_assert(STORE_QUEUED == 4 && STORE_RUNNING == 5 && STORE_SUCCEEDED == 6,

@@ -335,39 +335,36 @@ a_schedule_runs_once_per_due_time_and_survives(void **state)
 {
     struct fixture *f = *state;
     struct store_reader *rd = reader(f);
-    char name[] = "nightly", expr[] = "0 3 * * *", zone[] = "UTC", spec[] = "spec";
-    struct store_schedule s = {.name = name,
-                               .expr = expr,
-                               .zone = zone,
-                               .next_at = T0 + 100,
-                               .spec = spec,
-                               .spec_len = 4};
+    char name[] = "nightly", spec[] = "spec";
+    struct store_schedule s = {
+        .name = name, .next_at = T0 + 100, .spec = spec, .spec_len = 4};
+    struct store_schedule_head head;
     struct store_schedules got;
-    int64_t id, again, ids[4], times[4], next;
+    int64_t id, again;
 
     begin(f);
     ok(f, store_schedule_put(f->st, &s, &id));
     ok(f, store_schedule_put(f->st, &s, &again));
     assert_int_equal(again, id);
-    assert_int_equal(store_schedule_due(f->st, T0 + 99, ids, times, 4), 0);
-    assert_int_equal(store_schedule_due(f->st, T0 + 100, ids, times, 4), 1);
-    assert_int_equal(ids[0], id);
+    assert_int_equal(store_schedule_find(f->st, "nightly", 0, &head), 1);
+    assert_true(head.id == id && head.next_at == T0 + 100 && !head.paused);
+    assert_int_equal(store_schedule_find(f->st, "daily", 0, &head), 0);
     ok(f, store_schedule_ran(f->st, id, T0 + 100, T0 + 200, 7));
     assert_int_equal(store_schedule_ran(f->st, id, T0 + 100, T0 + 200, 8), -ESTALE);
     assert_int_equal(store_schedule_delete(f->st, 99), -ENOENT);
     commit(f);
     fixture_crash(f);
-    assert_int_equal(store_schedule_next(f->st, &next), 1);
-    assert_int_equal(next, T0 + 200);
     assert_int_equal(store_read_schedule(rd, "nightly", 0, &got), 1);
     assert_int_equal(got.v[0].runs, 1);
+    assert_int_equal(got.v[0].next_at, T0 + 200);
     assert_int_equal(got.v[0].batch, 7);
     assert_int_equal(got.v[0].last_at, T0 + 100);
     assert_memory_equal(got.v[0].spec, "spec", 4);
     store_schedules_free(&got);
     begin(f);
     ok(f, store_schedule_pause(f->st, id, true, T0 + 200));
-    assert_int_equal(store_schedule_next(f->st, &next), 0);
+    assert_int_equal(store_schedule_find(f->st, NULL, id, &head), 1);
+    assert_true(head.paused);
     ok(f, store_schedule_delete(f->st, id));
     commit(f);
     assert_int_equal(store_read_schedules(rd, 0, 10, &got), 0);
