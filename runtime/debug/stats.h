@@ -5,9 +5,12 @@
 #include <stdint.h>
 
 struct go_stats {
-    int64_t spawned;   /* goroutines ever started */
-    int64_t live;      /* spawned, not ended */
-    int64_t runnable;  /* in run queues now */
+    int64_t spawned;  /* goroutines ever started */
+    int64_t live;     /* spawned, not ended */
+    int64_t runnable; /* in run queues now */
+    int64_t running;  /* on a processor now */
+    int64_t
+        waiting; /* the rest of the live ones: parked, or in a call without processor */
     int64_t parked;    /* times a goroutine parked */
     int64_t switches;  /* switches into a goroutine */
     int64_t steals;    /* goroutines taken from another P's queue */

@@ -34,7 +34,7 @@ go_stats(struct go_stats *ret)
 {
     struct stack_stats stacks;
 
-    rt_init();
+    (void)rt_enter(); /* the caller, if a goroutine, runs and has a processor meanwhile */
     *ret = (struct go_stats){
         .spawned = LOAD(&sched.foreign_spawned, RELAXED),
         .runnable = LOAD(&sched.gq_n, RELAXED),
@@ -56,11 +56,20 @@ go_stats(struct go_stats *ret)
         ret->steals += LOAD(&c->steals, RELAXED);
         ret->preempted += LOAD(&c->preempted, RELAXED);
         ret->timers += LOAD(&c->timers, RELAXED);
+        ret->running += LOAD(&p->status, RELAXED) == P_RUNNING;
         ret->runnable += runq_len(p) + (LOAD(&p->runnext, RELAXED) != NULL);
     }
+    /* A processor whose thread looks for work runs nothing. */
+    ret->running -= LOAD(&sched.nmspinning, RELAXED);
+    if (ret->running < 0)
+        ret->running = 0;
+    ret->waiting = ret->live - ret->runnable - ret->running;
+    if (ret->waiting < 0)
+        ret->waiting = 0;
     stack_stats(&stacks);
     ret->stack_reserved = stacks.reserved;
     ret->stack_inuse = stacks.inuse;
     ret->stack_cached = stacks.cached;
     ret->stack_released = stacks.released;
+    rt_exit();
 }

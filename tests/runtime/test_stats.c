@@ -35,7 +35,8 @@ GO_TEST(spawned_and_live_follow_goroutines)
     go_stats(&before);
     for (int i = 0; i < N; i++)
         REQUIRE(go(wait_here, stop) > 0);
-    AWAIT(during, during.parked - before.parked >= N);
+    AWAIT(during, during.parked - before.parked >= N && during.waiting == N &&
+                      during.running == 1 && during.runnable == 0);
     CHECK_INT(during.spawned - before.spawned, N);
     CHECK(during.live >= N + 1);
     CHECK_INT(during.live, go_num_goroutine());
@@ -45,6 +46,7 @@ GO_TEST(spawned_and_live_follow_goroutines)
     go_chan_close(stop);
     AWAIT(after, after.live <= before.live);
     CHECK_INT(after.spawned - before.spawned, N);
+    AWAIT(after, after.waiting == 0);
     CHECK(after.stack_inuse < during.stack_inuse);
     go_chan_unref(stop);
 }
