@@ -123,7 +123,7 @@ numpath_check(const ProtobufCMessageDescriptor *d, const char *path,
     size_t i;
 
     while (*path != '\0') {
-        if (component(&path, name) == 0 || d == NULL)
+        if (component(&path, name) == 0 || d == NULL || (!list && number_message(d)))
             return no_number(whole, err);
         if (list || as_list(d) != NULL) {
             if (!place(name, &i))
