@@ -74,8 +74,8 @@ set_colours(void)
     if (!coloured)
         return;
     (void)use_default_colors();
-    for (short i = RED; i <= BLUE; i++)
-        (void)init_pair(i, pairs[i], -1);
+    for (int i = RED; i <= BLUE; i++)
+        (void)init_pair((short)i, pairs[i], -1);
 }
 
 int

@@ -175,7 +175,7 @@ draw(struct top *t, size_t columns, size_t rows)
     int64_t silent = goctl_now() - t->now_at;
     struct top_view v = {
         .url = goctl_url(t->cli->conn),
-        .now = stats_of(t->now),
+        .now = goctl_response(t->now)->stats,
         .before = stats_of(t->before),
         .span_ns = t->now_at - t->before_at,
         .columns = columns,

@@ -352,16 +352,18 @@ call_stack(struct call *c)
 {
     int64_t id = (int64_t)PB_GET(c->req->stack, job, 0);
     struct dispatch_look job;
-    struct looks all = {.n = 0};
-    int r = 0;
+    struct looks all;
+    int r;
 
-    if (dispatch_look(c->d->dispatch, id, &job) && job.goroutine != 0) {
-        r = look(&all);
-        if (r == 0)
-            r = keep_family(&all, job.goroutine);
-    }
+    if (!dispatch_look(c->d->dispatch, id, &job) || job.goroutine == 0)
+        return call_fail(c, PB_ERROR__CODE__CONFLICT, "job", "job %lld does not run",
+                         (long long)id);
+    r = look(&all);
+    if (r < 0)
+        return r;
+    r = keep_family(&all, job.goroutine);
     if (r == 0 && all.n == 0)
-        r = call_fail(c, PB_ERROR__CODE__CONFLICT, "job", "job %lld does not run",
+        r = call_fail(c, PB_ERROR__CODE__CONFLICT, "job", "job %lld has just ended",
                       (long long)id);
     if (r == 0)
         r = reply(c, &all, (uint64_t)id);

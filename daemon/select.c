@@ -194,6 +194,8 @@ matches(struct call *c, const struct selection *s, const struct store_job *j)
 {
     const PbSelector *in = s->in;
 
+    if (in == NULL) /* List of everything */
+        return 1;
     if (!kind_matches(in, j) || !in_ids(in, j->id))
         return 0;
     if (in->finished_before != NULL &&

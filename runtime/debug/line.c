@@ -391,7 +391,7 @@ run(const struct unit *u, struct query *q)
     struct machine m;
 
     reset(&m);
-    while (s.p < s.end) {
+    while (s.p != NULL && s.p < s.end) {
         unsigned op = *s.p++;
 
         if (op >= u->opcode_base) {
@@ -433,7 +433,9 @@ next_unit(struct span *all, struct unit *u)
     s.end = u->program.p; /* of the header */
     u->min_length = (unsigned)fixed(&s, 1);
     (void)take(&s, 2); /* operations an instruction, default_is_stmt */
-    u->line_base = (int8_t)fixed(&s, 1);
+    u->line_base = (int)fixed(&s, 1);
+    if (u->line_base > INT8_MAX) /* a signed byte */
+        u->line_base -= 256;
     u->line_range = (unsigned)fixed(&s, 1);
     u->opcode_base = (unsigned)fixed(&s, 1);
     for (unsigned i = 1; i < u->opcode_base; i++)
