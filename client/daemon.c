@@ -117,6 +117,8 @@ stats_print(const PbStatsReply *r)
                      " dead, %" PRIu64 " cancelled\n",
                "jobs", c->scheduled, c->queued, c->running, c->succeeded, c->failed,
                c->dead, c->cancelled);
+    if (PB_GET(r, schedules, 0) > 0)
+        out_printf(FIELD "%" PRIu64 "\n", "schedules", r->schedules);
     out_printf(FIELD "%.4g submitted, %.4g finished a second\n", "rate", r->submit_rate,
                r->finish_rate);
     out_printf(FIELD "%" PRIu32 " calls, %" PRIu64 " waiting\n", "clients", r->clients,

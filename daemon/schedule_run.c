@@ -22,12 +22,39 @@ struct running {
     struct schedule_run *x;
     struct store *st;
     struct proto_arena mem;
-    const PbScheduleSpec *spec;
+    PbScheduleSpec *spec; /* in mem */
     int64_t after;
     struct store_new_job *jobs;
     struct store_new_batch batch;
     struct running *self; /* for settle(), whose view of it is constant */
 };
+
+/* Batches that are named become those of now that are. */
+static int
+name_batches(struct running *g, PbNeeds *n)
+{
+    uint64_t *ids =
+        proto_arena_alloc(&g->mem, (n->n_batches + n->n_batch_names) * sizeof(*ids));
+    int64_t id;
+
+    if (ids == NULL)
+        return -ENOMEM;
+    if (n->n_batches > 0)
+        memcpy(ids, n->batches, n->n_batches * sizeof(*ids));
+    for (size_t i = 0; i < n->n_batch_names; i++) {
+        int r = store_batch_named(g->st, n->batch_names[i], &id);
+
+        if (r == 0)
+            (void)snprintf(g->x->why, sizeof(g->x->why), "there is no batch \"%.100s\"",
+                           n->batch_names[i]);
+        if (r <= 0)
+            return r < 0 ? r : -ENOENT;
+        ids[n->n_batches++] = (uint64_t)id;
+    }
+    n->batches = ids;
+    n->n_batch_names = 0;
+    return 0;
+}
 
 static int
 add_deps(struct running *g, const PbNeeds *n, struct store_new_job *j)
@@ -48,16 +75,6 @@ add_deps(struct running *g, const PbNeeds *n, struct store_new_job *j)
         v[k++] = (struct store_dep){.id = n->siblings[i], .sibling = true, .mode = mode};
     for (size_t i = 0; r == 0 && n != NULL && i < n->n_keys; i++)
         v[k++] = (struct store_dep){.key = n->keys[i], .mode = mode};
-    for (size_t i = 0; r == 0 && n != NULL && i < n->n_batch_names; i++) {
-        v[k] = (struct store_dep){.mode = mode};
-        r = store_batch_find(g->st, n->batch_names[i], &v[k].id);
-        if (r > 0) {
-            k++;
-            r = 0;
-        } else if (r == 0) { /* none is open: there is nothing to wait for */
-            continue;
-        }
-    }
     if (r == 0 && g->after != 0)
         v[k++] = (struct store_dep){.id = g->after, .mode = STORE_ON_FINISH};
     j->deps = v;
@@ -81,7 +98,7 @@ settle(const struct store_submit *sub, size_t i, const struct store_dep *deps,
 static int
 fill_jobs(struct running *g, int64_t now_ms)
 {
-    const PbScheduleSpec *s = g->spec;
+    PbScheduleSpec *s = g->spec;
     int64_t queue = 0;
     int r = 0;
 
@@ -89,9 +106,12 @@ fill_jobs(struct running *g, int64_t now_ms)
     if (g->jobs == NULL)
         return -ENOMEM;
     for (size_t i = 0; r == 0 && i < s->n_jobs; i++) {
-        const PbJobSpec *job = s->jobs[i];
+        PbJobSpec *job = s->jobs[i];
 
-        r = spec_row(g->x->cfg, job, now_ms, &g->mem, &g->jobs[i]);
+        if (job->needs != NULL && job->needs->n_batch_names > 0)
+            r = name_batches(g, job->needs);
+        if (r == 0)
+            r = spec_row(g->x->cfg, job, now_ms, &g->mem, &g->jobs[i]);
         if (r == 0 && (job->needs != NULL || g->after != 0))
             r = add_deps(g, job->needs, &g->jobs[i]);
         if (r == 0 && job->queue != NULL) {
@@ -170,7 +190,8 @@ judge(struct running *g, int r)
 {
     if (r >= 0 || store_broken(g->st) || r == -ENOMEM || r == -EAGAIN)
         return r;
-    (void)snprintf(g->x->why, sizeof(g->x->why), "%s", store_error(g->st));
+    if (g->x->why[0] == '\0')
+        (void)snprintf(g->x->why, sizeof(g->x->why), "%s", store_error(g->st));
     return -EINVAL;
 }
 
@@ -194,7 +215,7 @@ schedule_run_submit(struct schedule_run *x, struct store *st, int64_t schedule,
         (void)snprintf(x->why, sizeof(x->why), "its stored jobs cannot be read");
         r = r == -ENOBUFS ? -ENOMEM : -EINVAL;
     } else {
-        g.spec = (const PbScheduleSpec *)(const void *)m;
+        g.spec = (PbScheduleSpec *)(void *)m;
         r = has_room(&g) ? judge(&g, submit(&g, schedule, ret_batch)) : -EAGAIN;
     }
     proto_arena_free(&g.mem);

@@ -103,6 +103,7 @@ static const char *const texts[SQL_N] = {
         " FROM batch WHERE id = ?1",
     [SQL_BATCH_PUT] = "UPDATE batch SET flags = ?2, max_parallel = ?3, deadline = ?4,"
                       " finished = ?5, pruned = ?6, " SET_COUNTS(1) " WHERE id = ?1",
+    [SQL_BATCH_NAMED] = "SELECT id FROM batch WHERE name = ?1 ORDER BY id DESC LIMIT 1",
     [SQL_BATCH_OPEN] = "SELECT id FROM batch WHERE name = ?1 AND name IS NOT NULL"
                        " AND (flags & 1) = 0",
     [SQL_BATCH_DUE] = "SELECT id, deadline FROM batch WHERE deadline > 0 AND finished = 0"

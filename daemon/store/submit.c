@@ -131,10 +131,10 @@ reply_get(struct store *st, const struct store_submit *sub, int64_t *ids,
 
 /* --- batches ----------------------------------------------------------------------------- */
 
-int
-store_batch_find(struct store *st, const char *name, int64_t *ret)
+static int
+batch_by_name(struct store *st, enum sql which, const char *name, int64_t *ret)
 {
-    sqlite3_stmt *q = store_stmt(st, SQL_BATCH_OPEN);
+    sqlite3_stmt *q = store_stmt(st, which);
     int r;
 
     if (q != NULL)
@@ -145,6 +145,18 @@ store_batch_find(struct store *st, const char *name, int64_t *ret)
         sqlite3_reset(q);
     }
     return r;
+}
+
+int
+store_batch_find(struct store *st, const char *name, int64_t *ret)
+{
+    return batch_by_name(st, SQL_BATCH_OPEN, name, ret);
+}
+
+int
+store_batch_named(struct store *st, const char *name, int64_t *ret)
+{
+    return batch_by_name(st, SQL_BATCH_NAMED, name, ret);
 }
 
 static int

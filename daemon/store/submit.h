@@ -91,6 +91,9 @@ int store_batch_close(struct store *st, int64_t batch);
 /* The open batch of that name: 1 and *ret, or 0. */
 int store_batch_find(struct store *st, const char *name, int64_t *ret);
 
+/* The newest, open or not. */
+int store_batch_named(struct store *st, const char *name, int64_t *ret);
+
 /* The job that has this key: 1 and *ret, or 0. */
 int store_key_get(struct store *st, const char *key, int64_t *ret);
 

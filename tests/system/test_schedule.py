@@ -333,13 +333,21 @@ def the_jobs_of_a_run_may_wait_for_each_other(d):
         add(c, "fan in", every="1h", overlap="queue", missed="all", jobs=fan_in)
         jobs = c.wait(c.call("schedule_run", {"name": "fan in"})["id"])
         assert [j["sum"]["sum"] for _, j in sorted(jobs.items())] == [3, 7, 10]
+        # A named batch is the newest of that name when the run comes.
+        add(c, "adds up", every="1h", jobs=[{"sum": {"results": "sum.sum"},
+                                             "needs": {"batch_names": ["src"]}}])
+        assert c.refused("schedule_run", {"name": "adds up"})[0] == "invalid"
+        for n in (5, 6):
+            c.call("submit", {"jobs": [{"sum": {"numbers": [n, n]}}], "batch_name": "src"})
+            got = c.wait(c.call("schedule_run", {"name": "adds up"})["id"])
+            assert [j["sum"]["sum"] for j in got.values()] == [2 * n], got
     # Runs in a line: what a run waits for is no part of what its jobs add up.
     d.kill()
     make_due(d, "true", 2 * HOUR + HOUR // 2)
     d.start()
     with d.client() as c:
         until(lambda: show(d, "fan in")["runs"] == 4, "three more")
-        for (batch,) in rows(d, "SELECT id FROM batch WHERE schedule > 0"):
+        for (batch,) in rows(d, "SELECT id FROM batch WHERE schedule = 1"):
             jobs = c.wait(batch)
             assert [j["sum"]["sum"] for _, j in sorted(jobs.items())] == [3, 7, 10], jobs
 
