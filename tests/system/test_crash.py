@@ -58,6 +58,10 @@ def nothing_acknowledged_is_lost_when_the_daemon_is_killed(d):
             bad = [j for j in jobs.values() if j["state"] != "succeeded"]
             # A job that was running in three crashes is dead: that is the rule.
             assert all(j["error"]["code"] in ("poison", "interrupted") for j in bad), bad[0]
+            counts = c.call("batch_get", {"batch": batch})["counts"]
+            ended = {k: v for k, v in counts.items() if k != "total" and v}
+            assert counts["total"] == len(ids) == sum(ended.values()), counts
+            assert ended.get("succeeded", 0) == len(ids) - len(bad), counts
             total += len(ids)
         ends = {}
         after = 0
