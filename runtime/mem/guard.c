@@ -107,8 +107,7 @@ void
 guard_init(void)
 {
     choose();
-    if (method == GUARD_MPROTECT)
-        STORE(&left, mprotect_budget(), RELAXED);
+    STORE(&left, mprotect_budget(), RELAXED);
     reserve = left / 4;
 }
 
@@ -153,13 +152,14 @@ by_mprotect(char *at, bool rather)
 int
 guard_install(char *at, bool rather)
 {
-    switch (method) {
-    case GUARD_NONE:
+    int r;
+
+    if (method == GUARD_NONE)
         return 0;
-    case GUARD_MADVISE:
-        return madvise(at, GUARD_SIZE, MADV_GUARD_INSTALL) < 0 ? -go_errno_() : 1;
-    case GUARD_MPROTECT:
-        break;
+    if (method == GUARD_MADVISE) {
+        r = madvise(at, GUARD_SIZE, MADV_GUARD_INSTALL) < 0 ? -go_errno_() : 1;
+        if (r != -EINVAL) /* locked memory (mlockall) cannot have such guards */
+            return r;
     }
     return by_mprotect(at, rather);
 }

@@ -111,6 +111,30 @@ an_overflow_is_reported_by_id_and_function(void **state)
     expect_overflow("guard=mprotect");
 }
 
+/* Locked memory takes no madvise() guards: the others have to do. */
+static int
+overflow_locked(int argc, char **argv)
+{
+    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+        return 77;
+    return overflow(argc, argv);
+}
+
+static void
+in_locked_memory_stacks_have_guards_too(void **state)
+{
+    static struct child_result r;
+
+    (void)state;
+    if (GO_ASAN || GO_TSAN)
+        SKIP("a sanitizer's shadow memory cannot be locked");
+    child_run("overflow_locked", NULL, &r);
+    if (r.status == 77)
+        SKIP("this user may not lock memory");
+    assert_int_equal(r.status, 2);
+    assert_non_null(strstr(r.err, " (overrun) exceeded its 262144-byte"));
+}
+
 /* Some kilobytes past the end, and back. Nobody hears of it. */
 static void
 overrun_a_little(void)
@@ -458,6 +482,7 @@ main(int argc, char **argv)
 {
     static const struct child_case children[] = {
         {"overflow", overflow, false},
+        {"overflow_locked", overflow_locked, false},
         {"overflow_unseen", overflow_unseen, false},
         {"park_more_than_guards", park_more_than_guards, false},
         {"return_at_once", return_at_once, false},
@@ -467,6 +492,7 @@ main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stack_grows_deep_into_its_reservation),
         cmocka_unit_test(an_overflow_is_reported_by_id_and_function),
+        cmocka_unit_test(in_locked_memory_stacks_have_guards_too),
         cmocka_unit_test(without_guard_an_overflow_is_found_when_its_goroutine_ends),
         cmocka_unit_test(a_guard_method_that_is_none_is_refused_in_words),
         cmocka_unit_test(memory_falls_after_a_burst_of_goroutines),
