@@ -121,7 +121,7 @@ static void
 a_stale_end_among_many_spoils_the_transaction(void **state)
 {
     struct fixture *f = *state;
-    struct store_finish fin[20];
+    struct store_finish fin[20] = {{.id = 0}};
     const struct store_finish *v[20];
     struct store_claims c;
 
