@@ -79,7 +79,7 @@ const struct opt opt_table[] = {
     {"param", 0, OPT_TEXTS, AT(params), "V", "the next ? or $n; JSON, else text"},
     {"max-rows", 0, OPT_COUNT, AT(max_rows), "N", "rows returned at most"},
     {"every", 'e', OPT_DURATION, AT(every_ns), "D",
-     "run again and again; of a timer: its --tick"},
+     "run again and again; of a timer: its --tick; of top: look so often"},
     {"tick", 0, OPT_DURATION, AT(tick_ns), "D", "between two ticks of a timer"},
     {"first", 0, OPT_DURATION, AT(first_ns), "D",
      "before the first tick; default --tick"},

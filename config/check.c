@@ -84,6 +84,20 @@ check_url(struct checker *c, const char *key, size_t i, const char *url)
     return 0;
 }
 
+/* A subscriber sends nothing, so no token either: its certificate has to do. */
+static int
+check_subscribers(struct checker *c, size_t i)
+{
+    const char *url = c->cfg->events.items[i];
+
+    if (c->cfg->tls.ca[0] != '\0' ||
+        !(starts_with(url, "tls+") || starts_with(url, "wss://")))
+        return 0;
+    return fail(c, "events", i, "",
+                "\"%.100s\" needs tls.ca: subscribers show no token, but a certificate",
+                url);
+}
+
 static int
 check_urls(struct checker *c)
 {
@@ -94,8 +108,11 @@ check_urls(struct checker *c)
         return fail(c, "listen", (size_t)NO_INDEX, "", "needs at least one URL");
     for (size_t i = 0; r == 0 && i < cfg->listen.n; i++)
         r = check_url(c, "listen", i, cfg->listen.items[i]);
-    for (size_t i = 0; r == 0 && i < cfg->events.n; i++)
+    for (size_t i = 0; r == 0 && i < cfg->events.n; i++) {
         r = check_url(c, "events", i, cfg->events.items[i]);
+        if (r == 0)
+            r = check_subscribers(c, i);
+    }
     return r;
 }
 

@@ -135,7 +135,10 @@ const struct cfg_key cfg_keys[] = {
         "beyond loopback TLS."),
     KEY(events, CFG_STRINGS, "[]",
         "Where events are published; the same kinds of URL. [] means beside the first\n"
-        "ipc listener: ipc://PATH.sock has its events at ipc://PATH-events.sock."),
+        "ipc listener: ipc://PATH.sock has its events at ipc://PATH-events.sock.\n"
+        "Subscribers show no token: tls.ca must be set for what leaves this machine, "
+        "and\n"
+        "tcp:// and ws:// let every user of this machine see which jobs there are."),
     KEY_TIME(drain_timeout, "30s", 0, 24 * HOUR,
              "How long running jobs may go on after SIGTERM. What is not finished then\n"
              "is queued again."),

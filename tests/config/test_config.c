@@ -449,6 +449,11 @@ refusals_name_place_key_and_remedy(void **state)
          "t.yaml:2:10: listen[0]: \"tls+tcp://0.0.0.0:1\" needs tls.cert and tls.key"},
         {"tokens: [{name: a, sha256: " HASH "}]\nevents: ['ws://127.0.0.1']\n",
          "t.yaml:2:10: events[0]: \"ws://127.0.0.1\" names no port"},
+        {"tokens: [{name: a, sha256: " HASH "}]\ntls: {cert: /c, key: /k}\n"
+         "events: ['tls+tcp://0.0.0.0:1']\n",
+         "t.yaml:3:10: events[0]: \"tls+tcp://0.0.0.0:1\" needs tls.ca: subscribers show "
+         "no "
+         "token, but a certificate"},
         {"tokens: [{name: a}]\n", "t.yaml:1:10: tokens[0]: give either sha256 or file"},
         {"tokens: [{sha256: x}]\n", "t.yaml:1:10: tokens[0]: name is missing"},
         {"tokens: [{name: a, sha256: abc}]\n",
