@@ -82,12 +82,13 @@ enum progress { PENDING, WELL, BADLY };
 static enum progress
 progress(const struct model *m, int64_t id, bool on_job)
 {
-    const struct mbatch *b = &m->batch[id];
+    const struct mbatch *b;
 
     if (on_job)
         return !store_state_final(m->job[id].state)  ? PENDING
                : m->job[id].state == STORE_SUCCEEDED ? WELL
                                                      : BADLY;
+    b = &m->batch[id];
     if (!b->closed || count(m, id, STORE_BLOCKED, STORE_RUNNING) > 0)
         return PENDING;
     return b->cancelled || count(m, id, STORE_FAILED, STORE_DEAD) > 0 ? BADLY : WELL;
