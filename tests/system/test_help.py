@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """usage: test_help.py GOJOBD RPC GOCTL: runs the example of every command that goctl help knows,
-as it stands there, in a daemon where what it names exists; prints TAP."""
+as it stands there, in a daemon where what it names exists, and the commands of
+docs/workflows.md; prints TAP."""
 import http.server
 import os
 import re
@@ -15,6 +16,7 @@ from cli import GOCTL, answer, environment, lines, run
 from daemon import LIMIT, Daemon, until
 
 GOJOBD, RPC = sys.argv[1:3]
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/workflows.md")
 CONFIG = """
 fetch: {{allow: [127.0.0.0/8]}}
 databases: {{stock: {{url: 'sqlite:{dir}/files/stock.db'}}}}
@@ -151,21 +153,40 @@ def check(command):
     assert wrong.returncode == 2 and "unknown option" in wrong.stderr, wrong
 
 
+def follow(page):
+    """The commands of a page, one after the other, in a world of their own."""
+    with open(page, encoding="utf-8") as f:
+        text = re.sub(r"\\\n +", "", f.read())
+    commands = re.findall(r"^    (\S.*)$", text, re.M)
+    assert len(commands) > 10, f"only {len(commands)} commands"
+    world = World(False)
+    try:
+        for command in commands:
+            line, _, code = command.partition("# exit ")
+            line = re.sub(r"\bgoctl ", f"{GOCTL} ", line)
+            r = subprocess.run(["bash", "-c", line], text=True, capture_output=True,
+                               env=environment(world.daemon), timeout=LIMIT, check=False)
+            assert r.returncode == int(code or 0), f"{command}: exit {r.returncode}: {r.stderr}"
+    finally:
+        world.close()
+
+
 site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
 threading.Thread(target=site.serve_forever, daemon=True).start()
 overview = subprocess.run([GOCTL, "help"], text=True, capture_output=True, check=True).stdout
 commands = re.findall(r"^  ([a-z][\w-]*(?: [a-z][\w-]*)?)  +\S", overview, re.M)
 failed = len(commands) < 40
-print(f"1..{len(commands) + 1}")
+print(f"1..{len(commands) + 2}")
 print(f"{'not ok' if failed else 'ok'} 1 - goctl help lists {len(commands)} commands")
-for n, name in enumerate(commands, 2):
+cases = [(f"the example of goctl {name} succeeds", check, name) for name in commands]
+cases.append(("the commands of docs/workflows.md do as it says", follow, PAGE))
+for n, (name, function, what) in enumerate(cases, 2):
     try:
-        check(name)
-        print(f"ok {n} - the example of goctl {name} succeeds", flush=True)
+        function(what)
+        print(f"ok {n} - {name}", flush=True)
     except Exception as e:  # a command's failure must not hide the next ones
         failed = True
-        print(f"not ok {n} - the example of goctl {name} succeeds\n# "
-              + str(e).replace("\n", "\n# "), flush=True)
+        print(f"not ok {n} - {name}\n# " + str(e).replace("\n", "\n# "), flush=True)
 for each in worlds.values():
     each.close()
 site.shutdown()
