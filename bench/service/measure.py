@@ -80,8 +80,9 @@ def settings(config=""):
         yield path, url
 
 
-def started(path, url):
-    return process([GOJOBD, "--config", path], lambda: goctl_code(url, "ping") == 0)
+def started(path, url, before=()):
+    command = [*before, GOJOBD, "--config", path]
+    return process(command, lambda: goctl_code(url, "ping") == 0)
 
 
 @contextlib.contextmanager
@@ -448,6 +449,37 @@ def tenth_done(url, count, tenth):
     return time.monotonic()
 
 
+# --- a busy daemon
+
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c"
+
+
+def ping_busy(count):
+    """Pings while names are asked of a server that never answers, another takes connections
+    and says nothing, a statement runs for ever, and files of 1 GiB are read and summed."""
+    apart = ["unshare", "--mount", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"]),
+             sys.executable, os.path.join(ROOT, "tests/system/hung_net.py")]
+    path, _ = numbers_file(1 << 30)
+    hung = ("http://never.example/", "http://127.0.0.1:8000/")
+    jobs = [{"fetch": {"url": url}} for url in hung * 20]
+    jobs += [{"sql": {"db": "d", "query": ENDLESS}}]
+    jobs += [{"read": {"path": path}}, {"sum": {"file": path}}] * 4
+    with settings(f"files: {{roots: ['{BENCH}']}}\nfetch: {{allow: [127.0.0.0/8]}}\n"
+                  f"databases: {{d: {{url: 'sqlite:{BENCH}/empty.db'}}}}\n") as (conf, url):
+        open(os.path.join(BENCH, "empty.db"), "ab").close()
+        with started(conf, url, apart):
+            goctl(url, "call", "submit", json.dumps({"jobs": jobs}))
+            wait_for(url, lambda counts: counts.get("running", 0) == len(jobs))
+            command = [f"{BENCH}/roundtrip_bench", url, str(count), "ping"]
+            out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            for line in out.splitlines():
+                figure, value, unit = line.split()
+                report(figure + "_busy", float(value), unit)
+            if batch_counts(url, 1).get("running", 0) <= len(hung) * 20 + 1:
+                sys.exit("the files were read before the pings were over")
+            goctl(url, "batch", "cancel", "1")
+
+
 WORKLOADS = {
     "durable": {"ours": durable_ours, "beanstalkd": durable_beanstalkd},
     "roundtrip": {"ours": roundtrip_ours, "beanstalkd": roundtrip_beanstalkd},
@@ -463,6 +495,7 @@ WORKLOADS = {
         "awk": lambda size: shell("sum", size, "awk '{ s += $1 } END { print s }' \"$1\""),
         "go": lambda size: file_go("sum", size),
     },
+    "ping_busy": {"ours": ping_busy},
     "idle": {"ours": idle},
     "timers": {"ours": timers},
     "schedules": {"ours": schedules},

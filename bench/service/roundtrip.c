@@ -1,9 +1,12 @@
 /*
  * roundtrip_bench URL COUNT: one durable job after another through libgoctl: submitted, run,
  * and its result read. Prints the median and the 99th percentile.
+ *
+ * roundtrip_bench URL COUNT ping: the same of pings.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "client/goctl.h"
@@ -50,6 +53,21 @@ one(struct goctl *c, PbJobSpec *spec, struct goctl_error *err)
     return right;
 }
 
+static bool
+ping(struct goctl *c, struct goctl_error *err)
+{
+    PbPing p = PB_PING__INIT;
+    PbRequest req = PB_REQUEST__INIT;
+    struct goctl_reply *reply;
+
+    req.call_case = PB_REQUEST__CALL_PING;
+    req.ping = &p;
+    if (goctl_call(c, &req, 10 * GOCTL_SECOND, &reply, err) < 0)
+        return false;
+    goctl_reply_free(reply);
+    return true;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -60,11 +78,13 @@ main(int argc, char **argv)
     PbJobSpec spec = PB_JOB_SPEC__INIT;
     struct goctl_error err = {.text = "another result"};
     size_t count = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
+    bool pings = argc > 3 && strcmp(argv[3], "ping") == 0;
+    const char *what = pings ? "ping" : "roundtrip";
     double *took = calloc(count + 1, sizeof(*took));
     struct goctl *c;
 
     if (count == 0 || took == NULL) {
-        fprintf(stderr, "usage: roundtrip_bench URL COUNT\n");
+        fprintf(stderr, "usage: roundtrip_bench URL COUNT [ping]\n");
         free(took);
         return 2;
     }
@@ -81,7 +101,7 @@ main(int argc, char **argv)
     for (size_t i = 0; i < count; i++) {
         double start = now();
 
-        if (!one(c, &spec, &err)) {
+        if (pings ? !ping(c, &err) : !one(c, &spec, &err)) {
             fprintf(stderr, "roundtrip_bench: %s\n", err.text);
             return 1;
         }
@@ -89,8 +109,8 @@ main(int argc, char **argv)
     }
     goctl_close(c);
     qsort(took, count, sizeof(*took), by_value);
-    printf("roundtrip_p50 %.6g ms\n", took[count / 2]);
-    printf("roundtrip_p99 %.6g ms\n", took[count * 99 / 100]);
+    printf("%s_p50 %.6g ms\n", what, took[count / 2]);
+    printf("%s_p99 %.6g ms\n", what, took[count * 99 / 100]);
     free(took);
     return 0;
 }
