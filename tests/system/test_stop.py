@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Starts, stops and reloads of a real daemon."""
+import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -128,6 +131,75 @@ def a_waiting_client_gets_its_answer_from_the_next_daemon(d):
         assert c.receive()["done"]
         jobs = c.wait(rep["batch"])
         assert [j["state"] for j in jobs.values()] == ["succeeded"] * 3
+
+
+def json_logs_are_an_object_a_line_whatever_the_names_hold(d):
+    odd = '/proc/no "such"\\place\t\u00e9\u0001'
+    with open(d.config, "w") as f:
+        f.write(f"state_dir: {json.dumps(odd)}\nlisten: ['{d.url}']\n")
+    for extra in (["--log-format=json"], ["--log-format", "json", "--log-level", "debug"]):
+        code, err = d.refuses_to_start(*extra)
+        assert code == 1, err
+        lines = [json.loads(line) for line in err.splitlines()]
+        assert lines and all(set(x) == {"time", "level", "message"} for x in lines), lines
+        assert lines[-1]["level"] == "error" and odd in lines[-1]["message"], lines
+    d.configure("log: {format: json}")
+    d.start()
+    d.ctl("submit", "sum", "1", "--name", odd[:20], "--wait")
+    d.stop()
+    lines = [json.loads(line) for line in d.log().splitlines()]
+    assert lines[-1]["message"] == "stopped" and lines[-1]["level"] == "info", lines
+
+
+def the_journal_gets_priorities_instead_of_times(d):
+    d.configure("drain_timeout: 10ms")
+    with open(d.log_path, "wb") as log:
+        st = os.fstat(log.fileno())
+        d.process = subprocess.Popen(
+            [d.gojobd, "--config", d.config], stderr=log,
+            env={**os.environ, "JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino}"})
+    until(lambda: "is ready" in d.log(), "ready")
+    d.process.send_signal(signal.SIGHUP)
+    until(lambda: "read again" in d.log(), "the reload")
+    d.configure("nonsense: 1")
+    d.process.send_signal(signal.SIGHUP)
+    until(lambda: "stays as it was" in d.log(), "the refused reload")
+    assert d.stop() == 0
+    lines = d.log().splitlines()
+    assert all(re.match(r"<[3-7]>\S", line) for line in lines), lines
+    assert "<5>the configuration has been read again" in lines, lines
+    refused = next(line for line in lines if "stays as it was" in line)
+    assert refused.startswith("<3>") and f"{d.config}:5:1: " in refused, refused
+
+
+def a_hung_scheduler_does_not_pet_the_watchdog(d):
+    """gdb takes the scheduler's lock and never gives it back; other threads go on."""
+    if shutil.which("gdb") is None:
+        raise daemon.Skip("gdb is not installed")
+    path = f"{d.dir}/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(path)
+        s.settimeout(daemon.LIMIT)
+        d.process = subprocess.Popen([d.gojobd, "--config", d.config], env={
+            **os.environ, "NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"})
+        seen = set()
+        while not seen >= {"WATCHDOG=1", "READY=1", "STATUS=serving, 0 jobs running"}:
+            seen |= set(s.recv(4096).decode().split("\n"))
+        got = subprocess.run(["gdb", "-p", str(d.process.pid), "-batch", "-ex",
+                              "set var sched.lock.word = 1"],
+                             capture_output=True, text=True, timeout=daemon.LIMIT)
+        if "ptrace" in got.stderr or "No symbol" in got.stderr:
+            raise daemon.Skip(got.stderr.strip().splitlines()[-1])
+        s.settimeout(1)  # it would have been petted ten times
+        silent, messages = False, 0
+        while not silent and messages < 20:  # some were sent before
+            try:
+                s.recv(4096)
+                messages += 1
+            except TimeoutError:
+                silent = True
+        assert silent and d.process.poll() is None
+        d.kill()
 
 
 if __name__ == "__main__":
