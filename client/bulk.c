@@ -17,7 +17,8 @@ selection(struct cli *cli, PbSelector **ret)
         return false;
     if (s == NULL && cli->argc == 0) {
         (void)out_fail(EXIT_USAGE, "which jobs? Name them, or select: --batch, --state, "
-                                   "--kind, --label, --name, --queue, --finished-before");
+                                   "--kind, --label, --name, --queue, --schedule, "
+                                   "--finished-before");
         return false;
     }
     if (s == NULL)
@@ -111,7 +112,7 @@ run_purge(struct cli *cli)
     return bulk_report(cli, &req, "deleted");
 }
 
-#define BULK_OPTIONS "batch state kind label name queue finished-before dry-run "
+#define BULK_OPTIONS SELECT_OPTIONS "dry-run "
 
 const struct command bulk_commands[] = {
     {"cancel", "JOB... | --batch B", "Cancel jobs, queued or running",

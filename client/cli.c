@@ -190,12 +190,16 @@ cli_selector(struct cli *cli, PbSelector **ret)
         else
             PB_SET(s, batch, id);
     }
+    if (a->schedule != NULL && !cli_count(a->schedule, &s->schedule))
+        s->schedule_name = a->schedule;
+    s->has_schedule = a->schedule != NULL && s->schedule_name == NULL;
     s->name = a->name;
     s->queue = a->queue;
     if (opt_given(a, "finished-before"))
         s->finished_before = cli_timestamp(cli, a->before_ns);
     if (s->n_states + s->n_kinds + s->n_labels > 0 || a->batch != NULL ||
-        a->name != NULL || a->queue != NULL || s->finished_before != NULL)
+        a->name != NULL || a->queue != NULL || a->schedule != NULL ||
+        s->finished_before != NULL)
         *ret = s;
     return true;
 }

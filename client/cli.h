@@ -85,10 +85,10 @@ bool cli_count(const char *s, uint64_t *ret);
 void cli_batch(const char *s, uint64_t *ret_id, const char **ret_name);
 
 /* The options that choose jobs. */
-#define SELECT_OPTIONS "batch state kind label name queue finished-before "
+#define SELECT_OPTIONS "batch state kind label name queue schedule finished-before "
 
-/* What --batch, --state, --kind, --label, --name, --queue and --finished-before select;
- * *ret NULL: nothing was said. False after a complaint. */
+/* What --batch, --state, --kind, --label, --name, --queue, --schedule and --finished-before
+ * select; *ret NULL: nothing was said. False after a complaint. */
 bool cli_selector(struct cli *cli, PbSelector **ret);
 
 /* The values of a repeated option, "a,b" taken apart, of an enum. False after a complaint. */

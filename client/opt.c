@@ -99,6 +99,7 @@ const struct opt opt_table[] = {
     {"running", 0, OPT_COUNT, AT(running), "N", "jobs of the queue at once; 0: no limit"},
     {"rate", 0, OPT_REAL, AT(rate), "R", "starts a second; 0: no limit"},
     {"burst", 0, OPT_COUNT, AT(burst), "N", "starts that may be made up for"},
+    {"schedule", 0, OPT_TEXT, AT(schedule), "SCHEDULE", "that made it"},
     {"cron", 0, OPT_TEXT, AT(cron), "LINE", "'*/5 * * * *', @daily"},
     {"tz", 0, OPT_TEXT, AT(tz), "ZONE", "of the cron line: Europe/Berlin"},
     {"missed", 0, OPT_TEXT, AT(missed), "M", "once, skip or all"},

@@ -61,7 +61,7 @@ struct args {
     /* Queues and schedules. */
     int64_t running, burst;
     double rate;
-    char *cron, *tz, *missed, *overlap;
+    char *cron, *tz, *missed, *overlap, *schedule;
     int64_t jitter_ns, until_ns;
     bool replace, paused;
     uint64_t since;

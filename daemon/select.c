@@ -6,6 +6,7 @@
 
 #include "daemon/spec.h"
 #include "daemon/store/queue.h"
+#include "daemon/store/schedule.h"
 #include "daemon/store/submit.h"
 #include "proto/wire.h"
 #include "runtime/go.h"
@@ -53,15 +54,38 @@ select_queue(struct call *c, const char *name, bool create, int64_t *ret)
     return r;
 }
 
+/* The schedule that made the jobs; 0: any. */
+static int
+select_schedule(struct call *c, const PbSelector *in, int64_t *ret)
+{
+    struct store_schedules v = {.v = NULL};
+    int r;
+
+    *ret = (int64_t)PB_GET(in, schedule, 0);
+    if (in->schedule_name == NULL)
+        return 0;
+    r = CALL_READ(c, rd, store_read_schedule(rd, in->schedule_name, 0, &v));
+    if (r == 0) {
+        (void)call_fail(c, PB_ERROR__CODE__NOT_FOUND, "schedule_name",
+                        "there is no schedule \"%.100s\"", in->schedule_name);
+        r = -ENOENT;
+    }
+    if (r > 0)
+        *ret = v.v[0].id;
+    store_schedules_free(&v);
+    return r < 0 ? r : 0;
+}
+
 /* --- the selection ----------------------------------------------------------------------- */
 
 bool
 select_empty(const PbSelector *in)
 {
-    return in == NULL || (in->n_jobs == 0 && !in->has_batch && in->batch_name == NULL &&
-                          in->n_states == 0 && in->n_kinds == 0 && in->queue == NULL &&
-                          in->n_labels == 0 && in->name == NULL &&
-                          in->finished_before == NULL && !in->has_schedule);
+    return in == NULL ||
+           (in->n_jobs == 0 && !in->has_batch && in->batch_name == NULL &&
+            in->n_states == 0 && in->n_kinds == 0 && in->queue == NULL &&
+            in->n_labels == 0 && in->name == NULL && in->finished_before == NULL &&
+            !in->has_schedule && in->schedule_name == NULL);
 }
 
 static unsigned
@@ -97,7 +121,9 @@ select_init(struct call *c, const PbSelector *in, unsigned want, struct selectio
         *ret = s;
         return 0;
     }
-    s.f.schedule = (int64_t)PB_GET(in, schedule, 0);
+    r = select_schedule(c, in, &s.f.schedule);
+    if (r < 0)
+        return r;
     r = select_batch(c, in->has_batch, in->batch, in->batch_name, &s.f.batch);
     if (r < 0)
         return r;

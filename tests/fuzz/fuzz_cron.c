@@ -41,7 +41,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char err[TZ_ERR_MAX > CRON_ERR_MAX ? TZ_ERR_MAX : CRON_ERR_MAX] = "";
     struct cron c;
     struct tz *z;
-    size_t zone_len, from;
+    size_t zone_len, from, column;
 
     if (zones == NULL)
         zones = tz_set_new(NULL);
@@ -55,11 +55,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     from = cron_zone(text, size, &zone, &zone_len);
     if (from > size || zone < text || zone + zone_len > text + size)
         abort();
+    column = cron_column(text + from, size - from);
     if (cron_parse(text + from, size - from, &c, err) < 0) {
-        if (err[0] == '\0' || strlen(err) >= CRON_ERR_MAX)
+        if (column > size - from + 1 || err[0] == '\0' || strlen(err) >= CRON_ERR_MAX)
             abort();
         return 0;
     }
+    if (column != 0)
+        abort();
     check(&c, "Europe/Berlin");
     check(&c, "Australia/Lord_Howe");
     return 0;

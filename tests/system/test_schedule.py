@@ -99,9 +99,8 @@ def a_schedule_of_every_second_runs_every_second_and_never_early(d):
                                s["id"])]
     assert len(made) == s["runs"] == len(jobs), (made, s)
     assert {j["schedule"] for j in jobs} == {s["id"]}
-    # Each run belongs to another second of the grid.
-    grid = [(at - base) // 1000 for at in made]
-    assert grid == sorted(set(grid)) and grid[0] >= 0, (base, made)
+    # Each is of a later second than the one before, and not before it.
+    assert all(at >= base + 1000 * i for i, at in enumerate(made)), (base, made)
 
 
 def one_at_a_time_runs_once_and_is_over(d):
@@ -188,6 +187,7 @@ def a_restart_makes_up_by_each_policy(d):
 
 def every_run_is_submitted_once_though_the_daemon_is_killed_again_and_again(d):
     n, due = 8, 900
+    d.configure("schedule: {max_missed: 10000}")
     d.start()
     with d.client() as c:
         for i in range(n):
@@ -268,7 +268,7 @@ def what_is_wrong_is_named(d):
         def refused(**spec):
             return c.refused("schedule_add", {"spec": spec})
         assert refused(every="1h") == ("invalid", "spec.jobs")
-        assert refused(jobs=[SUM]) == ("invalid", None) or refused(jobs=[SUM])[1] == "spec"
+        assert refused(jobs=[SUM]) == ("invalid", "spec")
         assert refused(cron="* * 0 * *", jobs=[SUM]) == ("invalid", "spec.cron")
         assert refused(every="1h", cron="@daily", jobs=[SUM]) == ("invalid", "spec.cron")
         assert refused(cron="@daily", tz="Mars/X", jobs=[SUM]) == ("invalid", "spec.tz")
@@ -517,6 +517,10 @@ def lists_are_for_people(d):
     assert re.match(r" *1 +a +active +every 1h00m +\d{4}-\S+ \S+ +0 +0 +0 +config$", a), a
     assert re.match(r" *2 +b +active +@daily +\d{4}-\S+ 00:00:00 +0 +0 +0 +config$", b), b
     assert re.match(r" *3 +c +paused +every 1h00m +\d{4}-\S+ \S+ +1 +1 +0 +0 *$", c), c
+    assert len(goctl(d, "ls", "--schedule", "c").splitlines()) == 2
+    assert goctl(d, "ls", "--schedule", "c") == goctl(d, "ls", "--schedule", "3")
+    assert len(goctl(d, "ls", "--schedule", "b").splitlines()) < 2
+    assert 'no schedule "z"' in goctl(d, "cancel", "--schedule", "z", code=4)
     assert len(goctl(d, "schedule", "next", "b", "3").splitlines()) == 3
     assert len(goctl(d, "schedule", "next", "b", "--count", "4").splitlines()) == 4
     assert goctl(d, "schedule", "next", "--every", "1h", "--at", "2099-01-01", "1") == (
@@ -547,7 +551,7 @@ def every_example_runs(d):
     with open(f"{SOURCE}/docs/schedules.md") as f:
         for line in f:
             if line.startswith("    goctl "):
-                run(line.strip().replace('{"schedule": 7}', '{"schedule": 2}'))
+                run(line.strip())
     assert ran > 20, ran
 
 
