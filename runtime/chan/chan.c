@@ -71,13 +71,13 @@ go_chan_send(struct go_chan *c, const void *elem)
         park_for_ever("chan send (nil chan)");
     m = rt_enter();
     chan_check(c);
-    go_lck_lock(&c->lock, GO_LCK_CHAN);
+    bias_lock(&c->lock, m, GO_LCK_CHAN);
     if (UNLIKELY(c->closed)) {
-        go_lck_unlock(&c->lock);
+        bias_unlock(&c->lock, m);
         go_panic("send on closed channel");
     }
     if (chan_send_locked(c, elem, &wake)) {
-        go_lck_unlock(&c->lock);
+        bias_unlock(&c->lock, m);
         if (wake != NULL)
             rt_ready(wake);
         rt_exit();
@@ -88,7 +88,9 @@ go_chan_send(struct go_chan *c, const void *elem)
     w.select = false;
     w.ok = false;
     waitq_push(&c->sendq, &w);
-    rt_park(&c->lock, "chan send");
+    rt_park_prepare("chan send");
+    bias_unlock_parking(&c->lock, m);
+    rt_park_commit();
     if (UNLIKELY(!w.ok))
         go_panic("send on closed channel");
     rt_exit();
@@ -106,10 +108,10 @@ go_chan_recv(struct go_chan *c, void *elem)
         park_for_ever("chan receive (nil chan)");
     m = rt_enter();
     chan_check(c);
-    go_lck_lock(&c->lock, GO_LCK_CHAN);
+    bias_lock(&c->lock, m, GO_LCK_CHAN);
     r = chan_recv_locked(c, elem, &wake);
     if (r >= 0) {
-        go_lck_unlock(&c->lock);
+        bias_unlock(&c->lock, m);
         if (wake != NULL)
             rt_ready(wake);
         rt_exit();
@@ -120,7 +122,9 @@ go_chan_recv(struct go_chan *c, void *elem)
     w.select = false;
     w.ok = false;
     waitq_push(&c->recvq, &w);
-    rt_park(&c->lock, "chan receive"); /* c may be gone: whoever woke us filled elem */
+    rt_park_prepare("chan receive");
+    bias_unlock_parking(&c->lock, m);
+    rt_park_commit(); /* c may be gone: whoever woke us filled elem */
     rt_exit();
     return w.ok;
 }
@@ -129,6 +133,7 @@ int
 go_chan_try_send(struct go_chan *c, const void *elem)
 {
     struct go_g *wake;
+    struct go_m *m;
     bool sent;
 
     /* Full and nobody waits, seen without the lock: that was true at some moment during
@@ -139,14 +144,14 @@ go_chan_try_send(struct go_chan *c, const void *elem)
     if (!LOAD(&c->closed, RELAXED) && (c->cap == 0 ? LOAD(&c->recvq.head, RELAXED) == NULL
                                                    : LOAD(&c->len, RELAXED) == c->cap))
         return -EAGAIN;
-    (void)rt_enter();
-    go_lck_lock(&c->lock, GO_LCK_CHAN);
+    m = rt_enter();
+    bias_lock(&c->lock, m, GO_LCK_CHAN);
     if (c->closed) {
-        go_lck_unlock(&c->lock);
+        bias_unlock(&c->lock, m);
         go_panic("send on closed channel");
     }
     sent = chan_send_locked(c, elem, &wake);
-    go_lck_unlock(&c->lock);
+    bias_unlock(&c->lock, m);
     if (wake != NULL)
         rt_ready(wake);
     rt_exit();
@@ -157,6 +162,7 @@ int
 go_chan_try_recv(struct go_chan *c, void *elem)
 {
     struct go_g *wake;
+    struct go_m *m;
     int r;
 
     if (c == NULL)
@@ -167,10 +173,10 @@ go_chan_try_recv(struct go_chan *c, void *elem)
     if (LOAD(&c->len, ACQUIRE) == 0 && LOAD(&c->sendq.head, ACQUIRE) == NULL &&
         !LOAD(&c->closed, ACQUIRE))
         return -EAGAIN;
-    (void)rt_enter();
-    go_lck_lock(&c->lock, GO_LCK_CHAN);
+    m = rt_enter();
+    bias_lock(&c->lock, m, GO_LCK_CHAN);
     r = chan_recv_locked(c, elem, &wake);
-    go_lck_unlock(&c->lock);
+    bias_unlock(&c->lock, m);
     if (wake != NULL)
         rt_ready(wake);
     rt_exit();
@@ -198,20 +204,21 @@ void
 go_chan_close(struct go_chan *c)
 {
     struct go_waiter *list, *w;
+    struct go_m *m;
 
     if (c == NULL)
         go_panic("close of nil channel");
-    (void)rt_enter();
+    m = rt_enter();
     chan_check(c);
-    go_lck_lock(&c->lock, GO_LCK_CHAN);
+    bias_lock(&c->lock, m, GO_LCK_CHAN);
     if (c->closed) {
-        go_lck_unlock(&c->lock);
+        bias_unlock(&c->lock, m);
         go_panic("close of closed channel");
     }
     STORE(&c->closed, true, RELEASE);
     list = release_all(c, &c->recvq, NULL);
     list = release_all(c, &c->sendq, list);
-    go_lck_unlock(&c->lock);
+    bias_unlock(&c->lock, m);
     while ((w = list) != NULL) {
         list = w->next; /* w is gone once its goroutine is ready */
         rt_ready(w->g);

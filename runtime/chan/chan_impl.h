@@ -7,7 +7,7 @@
 
 #include "runtime/base/atomic.h"
 #include "runtime/chan/chan.h"
-#include "runtime/sched/rt.h"
+#include "runtime/sched/bias.h"
 
 #define CHAN_MAGIC 0x6e616863u
 
@@ -19,7 +19,7 @@ struct go_chan {
     size_t elem_size;
     size_t cap;
 
-    struct go_lck lock; /* rank GO_LCK_CHAN; two channels: lower address first */
+    struct go_bias lock; /* rank GO_LCK_CHAN; two channels: lower address first */
     /* Guarded by lock; len and closed are atomic for the looks without it. */
     size_t len;
     size_t head; /* slot of the oldest element */

@@ -92,27 +92,31 @@ make_orders(struct go_case *v, uint32_t n)
 static void
 lock_all(struct go_case *v, uint32_t used)
 {
+    struct go_m *m = rt_m();
     struct go_chan *last = NULL;
 
     for (uint32_t i = 0; i < used; i++) {
         struct go_chan *c = v[v[i].lock_order_].chan;
 
         if (c != last)
-            go_lck_lock(&c->lock, GO_LCK_CHAN);
+            bias_lock(&c->lock, m, GO_LCK_CHAN);
         last = c;
     }
 }
 
 static void
-unlock_all(struct go_case *v, uint32_t used)
+unlock_all(struct go_case *v, uint32_t used, bool parking)
 {
+    struct go_m *m = rt_m();
     struct go_chan *last = NULL;
 
     for (uint32_t i = used; i-- > 0;) {
         struct go_chan *c = v[v[i].lock_order_].chan;
 
-        if (c != last)
-            go_lck_unlock(&c->lock);
+        if (c != last && parking)
+            bias_unlock_parking(&c->lock, m);
+        else if (c != last)
+            bias_unlock(&c->lock, m);
         last = c;
     }
 }
@@ -188,6 +192,7 @@ enqueue_all(struct go_case *v, uint32_t used, struct go_g *g)
 static int
 dequeue_all(struct go_case *v, uint32_t used)
 {
+    struct go_m *m = rt_m();
     int won = -ETIMEDOUT;
 
     for (uint32_t k = 0; k < used; k++) {
@@ -198,10 +203,10 @@ dequeue_all(struct go_case *v, uint32_t used)
             won = v[k].lock_order_;
             continue;
         }
-        go_lck_lock(&s->chan->lock, GO_LCK_CHAN);
+        bias_lock(&s->chan->lock, m, GO_LCK_CHAN);
         if (w->queue != NULL)
             waitq_remove(w->queue, w);
-        go_lck_unlock(&s->chan->lock);
+        bias_unlock(&s->chan->lock, m);
     }
     return won;
 }
@@ -220,7 +225,7 @@ wait_for_one(struct go_case *v, uint32_t used, int64_t deadline)
         d.timer.arg = &d;
         rt_timer_start(&d.timer, deadline);
     }
-    unlock_all(v, used);
+    unlock_all(v, used, true);
     rt_park_commit();
     if (deadline != GO_NEVER)
         rt_timer_stop_sync(&d.timer);
@@ -256,7 +261,7 @@ go_select_(struct go_case *v, size_t n, bool block, int64_t deadline)
     if (i < 0 && block) {
         i = wait_for_one(v, used, deadline);
     } else {
-        unlock_all(v, used);
+        unlock_all(v, used, false);
         if (closed)
             go_panic("send on closed channel");
         if (wake != NULL)

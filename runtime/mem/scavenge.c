@@ -10,10 +10,10 @@
  *
  *   scavenger                        waker and runner
  *   (a) on_cpu: 0 -> SCAVENGING      (1) status = RUNNABLE
- *   (b) membarrier                   (2) queue, dequeue
+ *   (b) fence_threads()              (2) queue, dequeue
  *   (c) status still WAITING?        (3) on_cpu == 0? else wait
  *
- * The system call membarrier() is a full fence on every thread. A (1) before the fence of
+ * That is a full fence on every thread (base/fence.h). A (1) before the fence of
  * its thread is seen by (c): we keep off. A (1) after it is followed by a (3) that sees
  * (a), since (2) orders (3) after (1): the runner waits. Either way nobody runs on the stack
  * while its pages go. A runner that had passed (3) before (a) stores on_cpu = 1 over ours;
@@ -21,11 +21,10 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "runtime/base/fence.h"
 #include "runtime/mem/guard.h"
 #include "runtime/mem/stack.h"
 #include "runtime/sched/sched.h"
@@ -46,12 +45,6 @@ struct visit {
     bool wanted;              /* some may be due later */
 };
 
-static int
-membarrier_call(int cmd)
-{
-    return (int)syscall(SYS_membarrier, cmd, 0, 0);
-}
-
 /* Give back what lies below the frames of g, which cannot run. */
 static void
 trim(struct go_g *g)
@@ -70,16 +63,16 @@ trim_batch(struct visit *v)
 {
     if (v->n == 0)
         return;
-    if (membarrier_call(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0)
-        for (int i = 0; i < v->n; i++) {
-            struct go_g *g = v->batch[i];
+    fence_threads();
+    for (int i = 0; i < v->n; i++) {
+        struct go_g *g = v->batch[i];
 
-            if (LOAD(&g->status, ACQUIRE) == GO_WAITING) {
-                stack_check(g, g->stack);
-                g->stack->trimmed = v->runs[i];
-                trim(g);
-            }
+        if (LOAD(&g->status, ACQUIRE) == GO_WAITING) {
+            stack_check(g, g->stack);
+            g->stack->trimmed = v->runs[i];
+            trim(g);
         }
+    }
     for (int i = 0; i < v->n; i++)
         (void)CAS(&v->batch[i]->on_cpu, SCAVENGING, 0, RELEASE);
     v->n = 0;
@@ -122,14 +115,10 @@ bool
 stack_scavenge(int64_t now)
 {
     static uint32_t position;
-    static int registered;
     struct visit v = {.now = now, .from = position, .to = position + RECORD_STEP};
     bool more = stack_release_free(FREE_STEP) > 0;
 
-    if (registered == 0)
-        registered =
-            membarrier_call(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0 ? 1 : -1;
-    if (registered < 0 || guard_method() == GUARD_NONE)
+    if (!fence_threads_works() || guard_method() == GUARD_NONE)
         return more;
     rt_each_g(consider, &v);
     trim_batch(&v);

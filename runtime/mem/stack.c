@@ -52,6 +52,17 @@ class_size(uint32_t size_class)
     return STACK_MIN << size_class;
 }
 
+/* What a slot takes. A page more than the size, its guard: else the top pages of all stacks,
+ * which are the ones in use, would be a power of two apart and compete for a few entries of
+ * the TLB. Classes of which few fit into a chunk do without. */
+static size_t
+slot_size(uint32_t size_class)
+{
+    size_t size = class_size(size_class);
+
+    return size > CHUNK_BYTES / 64 ? size : size + GUARD_SIZE;
+}
+
 uint32_t
 stack_class(size_t size)
 {
@@ -116,7 +127,7 @@ static int
 pool_grow(uint32_t size_class)
 {
     struct pool *pool = &pools[size_class];
-    uint32_t n = (uint32_t)(CHUNK_BYTES / class_size(size_class));
+    uint32_t n = (uint32_t)(CHUNK_BYTES / slot_size(size_class));
     char *chunk;
 
     if (pool->chunk == NULL) {
@@ -156,7 +167,7 @@ stack_reserve(uint32_t n)
 static uint32_t
 per_chunk(uint32_t size_class)
 {
-    return (uint32_t)(CHUNK_BYTES / class_size(size_class));
+    return (uint32_t)(CHUNK_BYTES / slot_size(size_class));
 }
 
 static char *
@@ -164,14 +175,14 @@ slot_at(const struct pool *pool, uint32_t size_class, uint32_t slot)
 {
     uint32_t n = per_chunk(size_class);
 
-    return pool->chunk[slot / n] + (slot % n) * class_size(size_class);
+    return pool->chunk[slot / n] + (slot % n) * slot_size(size_class);
 }
 
 /* Write the descriptor of a slot whose pages are not resident. */
 static struct go_stack *
 describe(char *base, uint32_t size_class, uint32_t slot)
 {
-    uintptr_t hi = (uintptr_t)base + class_size(size_class);
+    uintptr_t hi = (uintptr_t)base + slot_size(size_class);
     struct go_stack *s = (struct go_stack *)(hi - sizeof(*s));
 
     /* Atomic: dumps look at the bounds, overran() at all of it. */
@@ -198,7 +209,7 @@ overran(const struct go_stack *s)
     lo = LOAD(&below->lo, RELAXED);
     hi = LOAD(&below->hi, RELAXED);
     canary = LOAD(&below->canary, RELAXED);
-    return (lo != 0 && lo != base - class_size(s->size_class) + GUARD_SIZE) ||
+    return (lo != 0 && lo != base - slot_size(s->size_class) + GUARD_SIZE) ||
            (hi != 0 && hi != base) || (canary != 0 && canary != STACK_CANARY);
 }
 
@@ -300,7 +311,7 @@ give_free(struct go_stack *list)
 static void
 bind(struct go_g *g, struct go_stack *s)
 {
-    /* Stacks are 256 KiB apart, so their tops compete for the same few lines of the L1
+    /* Tops at the same place of their pages compete for the same few lines of the L1
      * cache; starting at one of eight offsets spreads them. */
     uintptr_t top = ((uintptr_t)s - (s->slot & 7) * 2 * CACHE_LINE) & ~(uintptr_t)15;
     uintptr_t *sp = (uintptr_t *)top;

@@ -182,16 +182,18 @@ poll_wanted(void)
     return LOAD(&rt_poll_waiters, SEQ_CST) > 0 || timers_first() != GO_NEVER;
 }
 
-/* Nothing to do: give the P up and sleep. Returns with a P; *ret may be set. */
+/* Nothing to do: give the P up and sleep. Returns with a P; *ret may be set. leaving: there
+ * is something to do, in the global queue, but another P runs that shall do it (crowd.c); if
+ * that one goes idle it looks there under the same lock. */
 static void
-go_idle(struct go_m *m, struct go_g **ret)
+go_idle(struct go_m *m, struct go_g **ret, bool leaving)
 {
     bool was_spinning = m->spinning;
     struct go_p *p = m->p, *other;
 
     stack_flush(p);
     go_lck_lock(&sched.lock, GO_LCK_SCHED);
-    if (sched.gq_n > 0) {
+    if (leaving ? sched.npidle + 1 >= LOAD(&sched.maxprocs, RELAXED) : sched.gq_n > 0) {
         go_lck_unlock(&sched.lock);
         return;
     }
@@ -204,7 +206,7 @@ go_idle(struct go_m *m, struct go_g **ret)
         ADD(&sched.nmspinning, -1, SEQ_CST);
     }
     full_fence();
-    if (work_anywhere()) {
+    if (!leaving && work_anywhere()) {
         other = idle_p();
         if (other != NULL) {
             p_acquire(m, other);
@@ -281,6 +283,15 @@ find_runnable(struct go_m *m)
             p_retire(m);
             continue;
         }
+        if (UNLIKELY(p->leave)) {
+            p->leave = false;
+            p_empty(p);
+            g = NULL;
+            go_idle(m, &g, true);
+            if (g != NULL)
+                return g;
+            continue;
+        }
         if ((g = sched_pick(m, p)) != NULL)
             return g;
         if (LOAD(&sched.gq_n, RELAXED) > 0 && (g = gq_get(p, GO_RUNQ_SIZE / 2)) != NULL)
@@ -298,7 +309,7 @@ find_runnable(struct go_m *m)
             continue;
         }
         g = NULL;
-        go_idle(m, &g);
+        go_idle(m, &g, false);
         if (g != NULL)
             return g;
     }

@@ -161,6 +161,10 @@ waitq_pop(struct go_waitq *q)
 
 /* --- M --- */
 
+#define RT_INSIDE_MAX 4
+
+struct go_bias;
+
 struct go_m {
     /* Touched by this thread and its own signal handler only, hence plain (volatile). */
     volatile uint32_t in_rt; /* > 0: in the runtime; the handler keeps its hands off */
@@ -170,6 +174,7 @@ struct go_m {
     struct go_g *next; /* for g0: run this one next */
     void *g0_sp;       /* saved context of the scheduler loop, on the thread's stack */
     volatile unsigned char *preempt; /* this thread's go_preempt_flag_; others set it */
+    uint32_t ninside;                /* notes in inside[] */
     struct go_p *old_p; /* P left at go_enter_blocking, to get back cheaply */
     bool foreign;
     bool spinning;
@@ -177,7 +182,8 @@ struct go_m {
     uint32_t rand;
 
     /* Shared. */
-    uint32_t park;       /* futex: 1 = wake-up pending */
+    struct go_bias *inside[RT_INSIDE_MAX]; /* atomic: biased locks it holds; see bias.h */
+    uint32_t park;                         /* futex: 1 = wake-up pending */
     struct go_p *next_p; /* handed over by whoever woke it; written before park is set */
     struct go_g *next_g; /* likewise: its tied goroutine, now runnable; or NULL */
     struct go_g *locked_g;  /* the G tied to this thread */

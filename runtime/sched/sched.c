@@ -93,7 +93,7 @@ reschedule(struct go_m *m, struct go_g *self)
     uint32_t depth = m->in_rt;
     struct go_g *next = NULL;
 
-    if (LIKELY(self->locked_m == NULL && !p_surplus(p)))
+    if (LIKELY(self->locked_m == NULL && !p_going(p)))
         next = sched_pick(m, p);
     if (next == self) { /* readied again before we had left */
         STORE(&self->status, GO_RUNNING, RELAXED);
@@ -287,7 +287,7 @@ run_next_here(struct go_m *m, struct go_g *g)
     struct go_p *p = m->p;
     struct go_g *next;
 
-    if (GO_ASAN || GO_TSAN || g->locked_m != NULL || p_surplus(p))
+    if (GO_ASAN || GO_TSAN || g->locked_m != NULL || p_going(p))
         return NULL;
     next = sched_pick(m, p);
     if (next == NULL)

@@ -7,6 +7,8 @@
  *   find.c      the scheduler loop on the thread's stack: find work, steal, poll, sleep
  *   thread.c    Ms: start, sleep, wake, hand a P over; foreign threads
  *   proc.c      Ps: GOMAXPROCS, idle list, retirement; OS thread locking
+ *   bias.c      the lock of channels
+ *   crowd.c     Ps that only wait for each other
  *   preempt.c   the signal that takes a P from a runaway
  *   sysmon.c    the watchdog thread
  *   deadlock.c  "all goroutines are asleep"
@@ -79,6 +81,9 @@ struct go_p {
     uint32_t gfree_n;
     uint32_t stacks_n;
     struct go_stack *stacks; /* free default-size stacks, hottest first */
+    bool leave;              /* go idle at the next pick: crowd.c */
+    int64_t wait_window;     /* since when wait_ns counts */
+    int64_t wait_ns;         /* spent waiting for other Ps' goroutines */
     int64_t id_next, id_end; /* goroutine ids to give out */
     struct p_counters count; /* BUMPed by the owner, read by go_stats */
 
@@ -107,6 +112,8 @@ struct sched {
         poll_until; /* atomic: when the sleeping poller wakes; GO_NEVER + nobody: see find.c */
     uint32_t polling;     /* atomic: an M sleeps in rt_poll */
     uint32_t sysmon_naps; /* atomic: sysmon sleeps longer than its shortest */
+    uint32_t crowded;     /* atomic: a P left lately, wake none for local work: crowd.c */
+    int64_t crowded_at;   /* atomic: when */
     int64_t coarse;       /* atomic: go_now() some time ago, for dumps */
 
     _Alignas(CACHE_LINE) uint32_t gq_n; /* atomic copy of the global queue's length */
@@ -145,6 +152,11 @@ struct go_g *sched_pick_slow(struct go_m *m, struct go_p *p);
 
 /* find.c */
 void rt_g0_loop(struct go_m *m) __attribute__((noreturn));
+
+/* crowd.c */
+void sched_note_wait(struct go_p *p, int64_t from, int64_t to); /* by p's owner */
+void sched_crowded(struct go_p *p, int64_t now);
+bool sched_still_crowded(int64_t now); /* sysmon asks at each look */
 
 /* spawn.c */
 void rt_free_record(struct go_p *p, struct go_g *g);
@@ -209,6 +221,13 @@ static inline bool
 p_surplus(const struct go_p *p)
 {
     return UNLIKELY(p->id >= LOAD(&sched.maxprocs, RELAXED));
+}
+
+/* p's owner is to go to the scheduler loop rather than to the next goroutine. */
+static inline bool
+p_going(const struct go_p *p)
+{
+    return p_surplus(p) || UNLIKELY(p->leave);
 }
 
 /* Work was queued: wake one more M if a P is idle and nobody is looking already. */

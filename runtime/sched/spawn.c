@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "runtime/base/fence.h"
 #include "runtime/debug/internal.h"
 #include "runtime/mem/stack.h"
 #include "runtime/sched/runq.h"
@@ -312,6 +313,7 @@ static void
 init_once(void)
 {
     rt_seed_init();
+    (void)fence_threads_init();
     stack_init();
     if (rt_procs_init() < 0 || gq_init() < 0)
         rt_fatal("out of memory at start");

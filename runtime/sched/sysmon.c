@@ -193,7 +193,7 @@ static bool
 look_at_runs(int64_t now)
 {
     uint32_t n = LOAD(&sched.nallp, ACQUIRE);
-    bool skipping = false;
+    bool skipping = sched_still_crowded(now);
 
     for (uint32_t i = 0; i < n; i++) {
         struct go_p *p = sched.allp[i];
