@@ -37,6 +37,9 @@ full_fence(void)
 #endif
 }
 
+/* p's line will be read or written soon, or not: p need not be valid. */
+#define PREFETCH(p) __builtin_prefetch(p)
+
 static inline void
 cpu_relax(void)
 {

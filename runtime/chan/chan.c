@@ -183,28 +183,50 @@ go_chan_try_recv(struct go_chan *c, void *elem)
     return r;
 }
 
-/* Take all waiters of q, chained by next, in front of list; receivers get the zero value.
- * Under the lock. */
-static struct go_waiter *
-release_all(struct go_chan *c, struct go_waitq *q, struct go_waiter *list)
+#define CLOSE_BATCH 64
+
+/* Take up to n waiters of q out, for a close: receivers get the zero value. How many; theirs
+ * goroutines in v. Under the lock. */
+static uint32_t
+release(struct go_chan *c, struct go_waitq *q, struct go_g **v, uint32_t n)
 {
     struct go_waiter *w;
+    uint32_t got = 0;
 
-    while ((w = chan_dequeue(q)) != NULL) {
+    while (got < n && (w = chan_dequeue(q)) != NULL) {
+        PREFETCH(q->head); /* each lies on a stack of its own, which has not run lately */
         w->ok = false;
         if (q == &c->recvq && w->elem != NULL)
             memset(w->elem, 0, c->elem_size);
-        w->next = list;
-        list = w;
+        v[got] = w->g;
+        PREFETCH(v[got++]);
     }
-    return list;
+    return got;
+}
+
+/* Wake all that wait on a channel just closed, so that nobody new can wait there; some at a
+ * time, so that a waiter is touched once only and the lock not held for long. */
+static void
+wake_all(struct go_chan *c)
+{
+    struct go_g *v[CLOSE_BATCH];
+    struct go_m *m = rt_m();
+    uint32_t n;
+
+    do {
+        bias_lock(&c->lock, m, GO_LCK_CHAN);
+        n = release(c, &c->recvq, v, CLOSE_BATCH);
+        n += release(c, &c->sendq, v + n, CLOSE_BATCH - n);
+        bias_unlock(&c->lock, m);
+        rt_ready_all(v, n);
+    } while (n == CLOSE_BATCH);
 }
 
 void
 go_chan_close(struct go_chan *c)
 {
-    struct go_waiter *list, *w;
     struct go_m *m;
+    bool waiters;
 
     if (c == NULL)
         go_panic("close of nil channel");
@@ -216,12 +238,13 @@ go_chan_close(struct go_chan *c)
         go_panic("close of closed channel");
     }
     STORE(&c->closed, true, RELEASE);
-    list = release_all(c, &c->recvq, NULL);
-    list = release_all(c, &c->sendq, list);
+    waiters = c->recvq.head != NULL || c->sendq.head != NULL;
+    if (waiters)
+        go_chan_ref(c); /* those woken may drop theirs, and ours need not be one */
     bias_unlock(&c->lock, m);
-    while ((w = list) != NULL) {
-        list = w->next; /* w is gone once its goroutine is ready */
-        rt_ready(w->g);
+    if (waiters) {
+        wake_all(c);
+        go_chan_unref(c);
     }
     rt_exit();
 }

@@ -296,6 +296,10 @@ bool rt_park_until(struct go_lck *lock, enum go_lck_rank rank, struct go_waiter 
  * runtime entered, holding locks below GO_LCK_HEAP's rank or none. */
 void rt_ready(struct go_g *g);
 
+/* The same for n at once, which none of them is to run ahead of the others. The fewer full
+ * barriers, the more of their records' cache misses overlap. */
+void rt_ready_all(struct go_g *const *v, uint32_t n);
+
 /* May a lock's waiter spin a little first: does somebody else run, and has our P nothing
  * else to do? Runtime entered. */
 bool rt_may_spin(void);
@@ -317,6 +321,9 @@ waiter_claim(struct go_waiter *w)
  * it must not park and must be short. Zeroed is unarmed. */
 #define RT_TIMER_SELF_FREEING                                                            \
     (-1) /* as period: one-shot, and fn frees t; never stopped */
+
+#define RT_TIMER_WAKES                                                                   \
+    NULL /* as fn: rt_ready(arg), and t is not touched from there; never stopped */
 
 struct rt_timer {
     int64_t when;

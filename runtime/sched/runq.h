@@ -53,6 +53,27 @@ runq_put_next(struct go_p *p, struct go_g *g)
     sched_wake_local(p);
 }
 
+/* Ring slot head has been taken: fetch what the next ones' turns will touch first, while
+ * this one runs. Records stay mapped for ever, whatever became of their goroutines. */
+static inline void
+runq_prefetch(const struct go_p *p, uint32_t head)
+{
+    const char *sp, *g;
+
+    if (p->tail - head < 4)
+        return; /* few: they are in the cache anyway */
+    g = (const char *)LOAD(&p->ring[(head + 3) & RING_MASK], RELAXED);
+    PREFETCH(g);
+    PREFETCH(g + CACHE_LINE);
+    PREFETCH(g + 2 * CACHE_LINE);
+    sp =
+        (const char *)LOAD(&LOAD(&p->ring[(head + 1) & RING_MASK], RELAXED)->sp, RELAXED);
+    PREFETCH(sp);
+    PREFETCH(sp + CACHE_LINE);
+    PREFETCH(sp + 2 * CACHE_LINE);
+    PREFETCH(sp + 3 * CACHE_LINE);
+}
+
 /* Take from the head, NULL if empty. Owner only. */
 static inline struct go_g *
 runq_get(struct go_p *p)
@@ -64,8 +85,10 @@ runq_get(struct go_p *p)
         if (head == p->tail)
             return NULL;
         g = LOAD(&p->ring[head & RING_MASK], RELAXED);
-        if (CAS(&p->head, head, head + 1, RELEASE))
+        if (CAS(&p->head, head, head + 1, RELEASE)) {
+            runq_prefetch(p, head);
             return g;
+        }
     }
 }
 

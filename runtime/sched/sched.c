@@ -16,8 +16,9 @@
 #include "runtime/sched/switch.h"
 #include "runtime/sync/wg.h"
 
-#define GLOBAL_EVERY 61 /* picks between looks at the global queue: as Go */
-#define POLL_EVERY   8  /* of those between looks at the netpoller */
+#define GLOBAL_EVERY 61  /* picks between looks at the global queue: as Go */
+#define SHORT_RUN    250 /* ns */
+#define POLL_EVERY   8   /* of those between looks at the netpoller */
 
 struct sched sched = {.poll_until = GO_NEVER, .max_threads = 10000};
 
@@ -36,6 +37,16 @@ poll_busy(struct go_p *p)
         runq_put(p, g);
     }
     sched_wake_local(p);
+}
+
+/* Is it time to compare the clock with p's first timer? Reading it takes as long as some
+ * goroutines run. Where they are that short, and several wait for their turn, every fourth
+ * pick will do: that is a microsecond. */
+static bool
+clock_wanted(struct go_p *p)
+{
+    return rt_seeded || runq_len(p) < 4 || LOAD(&p->run_ns, RELAXED) >= SHORT_RUN ||
+           (++p->clock_skips & 3) == 0;
 }
 
 /* The rarer duties of a pick: timers, the global queue, a slice that is over; all of it in
@@ -59,7 +70,7 @@ sched_pick_slow(struct go_m *m, struct go_p *p)
         if (next != NULL)
             runq_put(p, next);
     }
-    if (first != GO_NEVER) {
+    if (first != GO_NEVER && clock_wanted(p)) {
         int64_t now = go_now();
 
         if (first <= now)
@@ -202,6 +213,25 @@ rt_ready(struct go_g *g)
     } else {
         gq_put(g);
         sched_wake();
+    }
+}
+
+void
+rt_ready_all(struct go_g *const *v, uint32_t n)
+{
+    struct go_p *p = rt_m()->p;
+
+    for (uint32_t i = 0; i < n; i++) {
+        if (UNLIKELY(v[i]->foreign || p == NULL)) {
+            rt_ready(v[i]);
+            continue;
+        }
+        mark_runnable(v[i]);
+        runq_put(p, v[i]);
+    }
+    if (p != NULL) {
+        full_fence(); /* between "queued" and "is anybody idle?": see find.c */
+        sched_wake_local(p);
     }
 }
 

@@ -74,10 +74,11 @@ struct go_p {
     int64_t run_ns;   /* atomic: how long a goroutine ran lately; sysmon writes */
 
     /* Owner only. */
-    uint32_t polls_due;  /* looks at the global queue since the last at the netpoller */
-    uint32_t countdown;  /* picks until the next look at the global queue */
-    struct go_g *gfree;  /* dead records */
-    struct go_g *gspare; /* a full batch of them, or NULL */
+    uint32_t polls_due;   /* looks at the global queue since the last at the netpoller */
+    uint32_t clock_skips; /* picks that might have looked at the clock */
+    uint32_t countdown;   /* picks until the next look at the global queue */
+    struct go_g *gfree;   /* dead records */
+    struct go_g *gspare;  /* a full batch of them, or NULL */
     uint32_t gfree_n;
     uint32_t stacks_n;
     struct go_stack *stacks; /* free default-size stacks, hottest first */

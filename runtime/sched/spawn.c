@@ -141,6 +141,8 @@ take_record(struct go_p *p)
     g = p->gfree;
     if (LIKELY(g != NULL)) {
         p->gfree = g->next;
+        for (size_t at = 0; at < sizeof(*g); at += CACHE_LINE)
+            PREFETCH((const char *)g->next + at); /* for the next spawn */
         p->gfree_n--;
     }
     return g;

@@ -15,23 +15,15 @@ struct go_timer {
     struct go_lck lock; /* stop and reset against each other */
 };
 
-static void
-wake_sleeper(struct rt_timer *t, int64_t now)
-{
-    (void)now;
-    rt_ready(t->arg);
-}
-
 void
 go_sleep_until(int64_t deadline)
 {
     struct go_m *m = rt_enter();
-    struct rt_timer t = {.fn = wake_sleeper, .arg = m->g};
+    struct rt_timer t = {.fn = RT_TIMER_WAKES, .arg = m->g};
 
     rt_park_prepare("sleep");
     rt_timer_start(&t, deadline);
     rt_park_commit();
-    rt_timer_stop_sync(&t); /* t is on this stack: let the firing M finish with it */
     rt_exit();
 }
 

@@ -265,6 +265,36 @@ GO_TEST(close_wakes_every_receiver_with_a_zero)
     meeting_fini(&m);
 }
 
+static void
+recv_and_drop(struct go_chan *c, struct go_wg *wg)
+{
+    long v = 1;
+
+    CHECK(!go_chan_recv(c, &v));
+    CHECK_INT(v, 0);
+    go_chan_unref(c);
+    go_wg_done(wg);
+}
+
+/* More than close wakes at a time, and the last of them frees the channel. */
+GO_TEST(close_wakes_a_crowd_that_drops_the_channel)
+{
+    enum { N = 300 };
+    struct go_chan *c = go_chan_new(sizeof(long), 0);
+    struct go_wg wg = GO_WG_INIT;
+    int64_t id = 0;
+
+    REQUIRE(c != NULL);
+    for (int round = 0; round < N; round++) {
+        go_wg_add(&wg, 1);
+        id = go(recv_and_drop, go_chan_ref(c), &wg);
+        AWAIT(await_parked(id, "chan receive"));
+    }
+    go_chan_unref(c); /* theirs are enough to call close() with, until one of them runs */
+    go_chan_close(c);
+    go_wg_wait(&wg);
+}
+
 /* --- misuse ---------------------------------------------------------------------------------- */
 
 static int
@@ -446,6 +476,7 @@ main(int argc, char **argv)
         cmocka_unit_test(parked_senders_are_served_in_order_after_the_buffer),
         cmocka_unit_test(a_closed_channel_is_drained_before_it_gives_zeroes),
         cmocka_unit_test(close_wakes_every_receiver_with_a_zero),
+        cmocka_unit_test(close_wakes_a_crowd_that_drops_the_channel),
         cmocka_unit_test(misuse_panics_in_words),
         cmocka_unit_test(nothing_is_lost_duplicated_or_reordered_in_parallel),
         cmocka_unit_test(nothing_is_lost_duplicated_or_reordered_under_any_seed),

@@ -6,6 +6,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/san.h"
+#include "runtime/sched/rt.h"
 #include "tests/support/child.h"
 #include "tests/support/foreign.h"
 #include "tests/support/gotest.h"
@@ -109,16 +110,16 @@ foreign_panic(int argc, char **argv)
     return 0;
 }
 
-/* Down to the last 6 KiB of a 64 KiB stack, which lies at a multiple of its size. */
+/* Down to the last 6 KiB of the stack. */
 __attribute__((noinline)) static int
 dig(int depth)
 {
     volatile char here[256];
     volatile bool deeper = true; /* the compiler would warn of what it sees */
-    uintptr_t left = (uintptr_t)here & 0xffff;
+    uintptr_t lo, hi;
 
     here[0] = (char)depth;
-    if (left < 4096 + 6144)
+    if (rt_stack_bounds(rt_m()->g, &lo, &hi) && (uintptr_t)here - lo < 6144)
         go_panic("with %s left", "little");
     return deeper ? dig(depth + 1) + here[0] : 0;
 }
