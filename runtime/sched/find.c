@@ -22,6 +22,7 @@
  */
 #define _GNU_SOURCE
 #include <sched.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "runtime/mem/stack.h"
@@ -359,7 +360,13 @@ execute(struct go_m *m, struct go_g *g)
     if (g->stack == NULL && stack_bind(m->p, g) < 0) {
         /* No memory for a stack now: others may end and leave theirs. */
         struct timespec nap = {.tv_nsec = 1000000};
+        static uint32_t said;
 
+        if (SWAP(&said, 1, RELAXED) == 0)
+            (void)fputs(
+                "goroutine: no memory for another stack: goroutines that have not "
+                "run wait until others end\n",
+                stderr);
         gq_put(g);
         nanosleep(&nap, NULL);
         return;
