@@ -162,7 +162,7 @@ run_cancel(struct cli *cli)
     PB_SET(&cancel, dry_run, true);
     req.call_case = PB_REQUEST__CALL_CANCEL;
     req.cancel = &cancel;
-    return bulk_report(cli, &req, "cancelled");
+    return bulk_report(cli, &req, "cancelled", 0);
 }
 
 /* What came of a batch, as an exit code. */

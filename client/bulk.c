@@ -44,7 +44,7 @@ print_first(const PbBulkReply *r)
 }
 
 int
-bulk_report(struct cli *cli, PbRequest *req, const char *verb)
+bulk_report(struct cli *cli, PbRequest *req, const char *verb, size_t named)
 {
     struct goctl_reply *reply;
     const PbBulkReply *r;
@@ -65,8 +65,14 @@ bulk_report(struct cli *cli, PbRequest *req, const char *verb)
         if (cli->a.dry_run)
             print_first(r);
     }
+    /* Who names jobs means them: that there was nothing to do is worth a word. */
+    if (r->matched < named) {
+        out_note("%zu of the jobs named cannot be %s: see goctl show JOB",
+                 named - (size_t)r->matched, verb);
+        code = EXIT_JOB;
+    }
     goctl_reply_free(reply);
-    return 0;
+    return code;
 }
 
 static int
@@ -81,7 +87,7 @@ run_cancel(struct cli *cli)
     c.reason = cli->a.reason;
     req.call_case = PB_REQUEST__CALL_CANCEL;
     req.cancel = &c;
-    return bulk_report(cli, &req, "cancelled");
+    return bulk_report(cli, &req, "cancelled", cli->argc);
 }
 
 static int
@@ -95,7 +101,7 @@ run_retry(struct cli *cli)
     PB_SET(&c, dry_run, cli->a.dry_run);
     req.call_case = PB_REQUEST__CALL_RETRY;
     req.retry = &c;
-    return bulk_report(cli, &req, "queued again");
+    return bulk_report(cli, &req, "queued again", cli->argc);
 }
 
 static int
@@ -109,7 +115,7 @@ run_purge(struct cli *cli)
     PB_SET(&c, dry_run, cli->a.dry_run);
     req.call_case = PB_REQUEST__CALL_PURGE;
     req.purge = &c;
-    return bulk_report(cli, &req, "deleted");
+    return bulk_report(cli, &req, "deleted", cli->argc);
 }
 
 #define BULK_OPTIONS SELECT_OPTIONS "dry-run "

@@ -60,8 +60,9 @@ extern const char *const command_titles[];
 /* What the first one or two words name; NULL: none. */
 const struct command *command_find(char **words, size_t n, size_t *ret_used);
 void command_help(const struct command *cmd);
-/* Prints what a bulk call did: "3 of 5 jobs cancelled". Returns the exit code. */
-int bulk_report(struct cli *cli, PbRequest *req, const char *verb);
+/* Prints what a bulk call did: "3 of 5 jobs cancelled". Returns the exit code: not 0 if it
+ * found less than the jobs that were named one by one. */
+int bulk_report(struct cli *cli, PbRequest *req, const char *verb, size_t named);
 /* Whether all options given are the command's; false after a complaint. */
 bool command_takes(const struct command *cmd, const struct args *a);
 

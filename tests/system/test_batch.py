@@ -146,6 +146,7 @@ def no_more_than_max_parallel_run(d):
     equal(row(d, "why", str(jobs[2]))["limit"], "max_parallel")
     answer(d, "cancel", str(jobs[0]))
     until(lambda: jobs[2] in running(), "the next one runs")
+    holds(answer(d, "cancel", str(jobs[0]), code=1), "0 of 0")  # it has ended
     equal(len(running()), 2)
 
 
