@@ -244,6 +244,19 @@ rt_ready_to_list(struct go_g *g, struct go_g **list)
 }
 
 void
+go_park_soon(int few)
+{
+    struct go_m *m = rt_enter();
+    struct go_p *p = m->p;
+
+    if (p != NULL) {
+        p->parks_soon = LOAD(&p->count.switches, RELAXED) + 1;
+        p->soon_few = few;
+    }
+    rt_exit();
+}
+
+void
 go_yield(void)
 {
     struct go_m *m = rt_enter();

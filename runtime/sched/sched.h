@@ -74,6 +74,8 @@ struct go_p {
     int64_t run_ns;   /* atomic: how long a goroutine ran lately; sysmon writes */
 
     /* Owner only. */
+    int64_t parks_soon;   /* count.switches + 1 when go_park_soon() was called last */
+    int64_t soon_few;     /* its argument */
     uint32_t polls_due;   /* looks at the global queue since the last at the netpoller */
     uint32_t clock_skips; /* picks that might have looked at the clock */
     uint32_t countdown;   /* picks until the next look at the global queue */

@@ -60,6 +60,11 @@ int go_main(int (*fn)(int argc, char **argv), int argc, char **argv);
 /* Let others run: the goroutine goes to the back of the run queue. PARKS (runnable). */
 void go_yield(void);
 
+/* A hint: the caller is about to park or to end. Until then up to `few` goroutines that it
+ * readies or spawns wait for its own P rather than wake an idle thread: where they have
+ * little to do that would cost more than it gains. */
+void go_park_soon(int few);
+
 /* One load in the common case: yields if this goroutine's time slice is over. For long
  * loops that call nothing else of the runtime (they are preempted without it too, but at
  * the price of a thread). */

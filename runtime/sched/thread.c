@@ -213,6 +213,8 @@ sched_wake_if_worth(struct go_p *p)
     int64_t queued = (int64_t)runq_len(p) + 1 + LOAD(&sched.gq_n, RELAXED);
     int64_t each = LOAD(&p->run_ns, RELAXED);
 
+    if (queued <= p->soon_few && p->parks_soon == LOAD(&p->count.switches, RELAXED) + 1)
+        return;
     if (!LOAD(&sched.crowded, RELAXED) &&
         queued * each >= (each < MOVE_COST ? WAKE_COST_TINY : WAKE_COST)) {
         sched_wake_slow();

@@ -288,6 +288,25 @@ GO_TEST(a_lone_blocker_finds_its_way_back)
     go_maxprocs(old);
 }
 
+static void
+set(uint32_t *flag)
+{
+    __atomic_store_n(flag, 1, __ATOMIC_RELEASE);
+}
+
+/* With another P to go to: the monitor finds what waits there. */
+GO_TEST(a_hint_to_park_soon_that_lies_holds_nobody_up_for_long)
+{
+    int old = go_maxprocs(2);
+    uint32_t flag = 0;
+
+    go_park_soon(8);
+    CHECK(go(set, &flag) > 0);
+    while (__atomic_load_n(&flag, __ATOMIC_ACQUIRE) == 0)
+        ;
+    go_maxprocs(old);
+}
+
 GO_TEST(blocking_regions_nest_and_may_spawn)
 {
     struct hog h = {.wg = GO_WG_INIT};
@@ -457,6 +476,7 @@ main(int argc, char **argv)
         cmocka_unit_test(a_declared_blocking_call_does_not_stop_the_others),
         cmocka_unit_test(processors_go_back_and_forth_without_loss),
         cmocka_unit_test(a_lone_blocker_finds_its_way_back),
+        cmocka_unit_test(a_hint_to_park_soon_that_lies_holds_nobody_up_for_long),
         cmocka_unit_test(blocking_regions_nest_and_may_spawn),
         cmocka_unit_test(errors_come_out_of_a_blocking_region),
         cmocka_unit_test(misuse_of_regions_panics_in_words),
