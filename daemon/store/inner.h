@@ -169,7 +169,10 @@ struct store {
     int lock_fd;
     int64_t wal_pages;
     int64_t wal_frames; /* as of the last commit */
+    int64_t wal_seen;   /* as of the last look at the log's length */
     int64_t wal_next;   /* checkpoint when it gets there */
+    int64_t wal_bytes;  /* of the log's file, or less */
+    int64_t wal_ahead;  /* how much longer than needed to make it */
     char err[320];
     struct store_recovery recovered;
 
@@ -237,6 +240,11 @@ int store_refuse(struct store *st, int code, const char *fmt, ...)
 /* lock.c */
 int store_lock(const char *path, int *ret_fd, char *err, size_t err_size);
 void store_unlock(int fd);
+
+/* wal.c: keep the log longer than it is full; outside a transaction. tidy: bring it to its
+ * usual length after moving it into the database. */
+void store_wal_ahead(struct store *st);
+int store_wal_tidy(struct store *st);
 
 /* recover.c: start the next epoch, inside a transaction. */
 int store_recover(struct store *st);

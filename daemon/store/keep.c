@@ -325,13 +325,5 @@ store_tidy(struct store *st, int max_pages)
     rc = sqlite3_exec(st->db, sql, NULL, NULL, NULL);
     if (rc != SQLITE_OK)
         return store_sqlite_err(st, rc, "returning free pages");
-    rc = sqlite3_wal_checkpoint_v2(st->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_wal_checkpoint_v2(st->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
-                                       NULL);
-    if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY)
-        return store_sqlite_err(st, rc, "truncating the log");
-    st->wal_frames = 0;
-    st->wal_next = st->wal_pages;
-    return 0;
+    return store_wal_tidy(st);
 }

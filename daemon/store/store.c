@@ -20,6 +20,8 @@
  * for what happens next.
  */
 
+#define WAL_AHEAD_MAX (1 << 20)
+
 /* Schema version n is reached from n - 1 by migrations[n]. */
 static const char *const migrations[STORE_SCHEMA_VERSION + 1] = {
     [1] = store_schema_sql,
@@ -251,6 +253,8 @@ store_open(const struct store_opts *o, int64_t now_ms, struct store **ret, char 
     st->lock_fd = -1;
     st->wal_pages = o->wal_pages > 0 ? o->wal_pages : 4096;
     st->wal_next = st->wal_pages;
+    st->wal_ahead =
+        st->wal_pages * 1024 < WAL_AHEAD_MAX ? st->wal_pages * 1024 : WAL_AHEAD_MAX;
     store_set_limits(st, o->history, o->crashes);
     r = o->no_lock ? 0 : store_lock(o->path, &st->lock_fd, err, err_size);
     if (r < 0) {
@@ -479,13 +483,11 @@ store_mark_undo(struct store *st)
     return r;
 }
 
-int
-store_checkpoint_due(struct store *st)
+static int
+checkpoint(struct store *st)
 {
     int frames = 0, moved = 0, rc;
 
-    if (st->wal_frames < st->wal_next || st->failed)
-        return 0;
     rc = sqlite3_wal_checkpoint_v2(st->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames,
                                    &moved);
     if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY) {
@@ -502,6 +504,15 @@ store_checkpoint_due(struct store *st)
     if (moved == frames)
         st->wal_frames = 0;
     return 0;
+}
+
+int
+store_checkpoint_due(struct store *st)
+{
+    int r = st->wal_frames < st->wal_next || st->failed ? 0 : checkpoint(st);
+
+    store_wal_ahead(st);
+    return r;
 }
 
 /* --- answers ----------------------------------------------------------------------------- */
