@@ -1,4 +1,4 @@
-#include "daemon/dispatch.h"
+#include "daemon/dispatch_inner.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,6 +22,7 @@
 
 #define EARLY_MAX     4096
 #define STOP_PATIENCE (5 * GO_SECOND)
+#define FEW           16   /* jobs that the writer's goroutine starts by itself */
 #define AHEAD_TIME    0.02 /* s: as many jobs are claimed ahead as end in this time */
 
 struct daemon *
@@ -132,7 +133,8 @@ dispatch_tell(struct dispatch *dp, struct event_cursor events)
     if (!queued && !ended)
         return;
     go_mutex_lock(&dp->mu);
-    if (queued || dp->stuck)
+    /* A claim that was the last in this very transaction has seen all of it. */
+    if ((queued || dp->stuck) && !dp->riding)
         poke_locked(dp);
     go_mutex_unlock(&dp->mu);
 }
@@ -276,95 +278,211 @@ start_task(struct task *t)
                      "no memory for its goroutine");
 }
 
-/* The claimed jobs of one lane become tasks. */
+/* Tasks of the claimed jobs from c->v[from] on: how many could be made, at most max. */
+static size_t
+make_tasks(struct dispatch *dp, struct job_env *env, const struct store_claims *c,
+           size_t from, struct task **v, size_t max)
+{
+    size_t n = 0;
+
+    while (n < max && from + n < c->n) {
+        v[n] = task_new(dp, env, &c->v[from + n]);
+        if (v[n] == NULL)
+            break;
+        n++;
+    }
+    return n;
+}
+
+static void
+start_tasks(struct dispatch *dp, struct task **v, size_t n)
+{
+    go_mutex_lock(&dp->mu);
+    for (size_t i = 0; i < n; i++) {
+        register_locked(dp, v[i]);
+        if (!room_or_line_locked(dp, v[i]))
+            v[i] = NULL;
+    }
+    go_mutex_unlock(&dp->mu);
+    for (size_t i = 0; i < n; i++)
+        if (v[i] != NULL)
+            start_task(v[i]);
+}
+
+/* The claimed jobs of one lane become tasks, and start. */
 static void
 launch(struct dispatch *dp, struct job_env *env, const struct store_claims *c)
 {
     struct task *v[256];
-    size_t n = 0;
+    size_t n;
 
-    for (size_t i = 0; i < c->n;) {
-        for (n = 0; n < 256 && i < c->n; i++) {
-            v[n] = task_new(dp, env, &c->v[i]);
-            while (v[n] == NULL) { /* it is recorded as running: it must not be dropped */
-                go_sleep(10 * GO_MILLISECOND);
-                v[n] = task_new(dp, env, &c->v[i]);
-            }
-            n++;
-        }
-        go_mutex_lock(&dp->mu);
-        for (size_t k = 0; k < n; k++) {
-            register_locked(dp, v[k]);
-            if (!room_or_line_locked(dp, v[k]))
-                v[k] = NULL;
-        }
-        go_mutex_unlock(&dp->mu);
-        for (size_t k = 0; k < n; k++)
-            if (v[k] != NULL)
-                start_task(v[k]);
+    for (size_t i = 0; i < c->n; i += n) {
+        n = make_tasks(dp, env, c, i, v, 256);
+        if (n > 0)
+            start_tasks(dp, v, n);
+        else /* they are recorded as running: they must not be dropped */
+            go_sleep(10 * GO_MILLISECOND);
     }
 }
 
-/* One round: claim what there is room for, and start it. */
-static void
-claim(struct dispatch *dp)
+/* Start what was claimed, if it is little and there is memory: without parking. */
+static bool
+launch_few(struct dispatch *dp)
+{
+    const struct plan *p = &dp->plan;
+    struct job_env *env = daemon_env(dp->d);
+    struct task *v[FEW];
+    size_t n = 0, want = 0;
+
+    for (int i = 0; i < p->n_lanes && want <= FEW; i++)
+        want += p->claims[i].n;
+    for (int i = 0; i < p->n_lanes && want <= FEW; i++)
+        n += make_tasks(dp, env, &p->claims[i], 0, v + n, FEW - n);
+    job_env_unref(env);
+    if (n == want) {
+        start_tasks(dp, v, n);
+        return true;
+    }
+    while (n > 0)
+        task_free(v[--n]);
+    return false;
+}
+
+/* mu is held. What a claim found decides when the next one is due: true, now. */
+static bool
+settle_locked(struct dispatch *dp)
 {
     struct plan *p = &dp->plan;
-    struct job_env *env = daemon_env(dp->d);
-    uint64_t ends = dp->ends_planned;
-    bool more = false;
-    int r;
 
-    plan_prepare(p);
-    r = store_writer_do(dp->d->writer, &p->op);
-    if (r < 0) {
-        log_error("claiming jobs failed: %s", p->op.err);
-        go_sleep(GO_SECOND);
-        more = true;
-    } else {
-        for (int i = 0; i < p->n_lanes; i++)
-            launch(dp, env, &p->claims[i]);
-    }
-    job_env_unref(env);
-    go_mutex_lock(&dp->mu);
+    for (int i = 0; i < p->n_lanes; i++)
+        spend_locked(dp, STORE_LANE_QUEUE(p->claims[i].v[0].lane),
+                     (int64_t)p->claims[i].n);
+    dp->held = p->held;
+    dp->stuck = p->stuck;
+    dp->again_at = p->again_at;
+    /* Room that came while the claim was under way poked nobody. */
+    return p->more || (p->held && dp->ends != dp->ends_planned);
+}
+
+/* mu is held. The claim is over. */
+static void
+claim_over_locked(struct dispatch *dp, bool more)
+{
     dp->claiming = false;
     forget_early_locked(dp);
-    if (r >= 0) {
+    dp->queued = dp->queued || more;
+}
+
+/* The plan has been carried out: its jobs start. */
+static void
+claimed(struct dispatch *dp)
+{
+    struct plan *p = &dp->plan;
+    struct job_env *env;
+    bool failed = p->op.result < 0;
+
+    if (failed) {
+        log_error("claiming jobs failed: %s", p->op.err);
+        go_sleep(GO_SECOND);
+    } else {
+        env = daemon_env(dp->d);
         for (int i = 0; i < p->n_lanes; i++)
-            spend_locked(dp, STORE_LANE_QUEUE(p->claims[i].v[0].lane),
-                         (int64_t)p->claims[i].n);
-        dp->held = p->held;
-        dp->stuck = p->stuck;
-        dp->again_at = p->again_at;
-        /* Room that came while the claim was under way poked nobody. */
-        more = p->more || (p->held && dp->ends != ends);
+            launch(dp, env, &p->claims[i]);
+        job_env_unref(env);
     }
-    if (more)
-        dp->queued = true;
+    go_mutex_lock(&dp->mu);
+    claim_over_locked(dp, failed || settle_locked(dp));
     go_mutex_unlock(&dp->mu);
+}
+
+/* A claim that went with a transaction is answered. On the writer's goroutine. A few jobs
+ * start here and now; more are left to the claiming goroutine, so that the next commit
+ * need not wait for them. */
+static void
+rode(struct store_op *op)
+{
+    struct dispatch *dp =
+        (struct dispatch *)((char *)op - offsetof(struct dispatch, plan.op));
+    bool over = op->result >= 0 && (dp->plan.n_lanes == 0 || launch_few(dp));
+    bool wake;
+
+    go_mutex_lock(&dp->mu);
+    dp->riding = false;
+    dp->landed = !over;
+    if (over)
+        claim_over_locked(dp, settle_locked(dp));
+    wake = dp->landed || dp->queued || dp->stop || dp->again_at != GO_NEVER;
+    go_mutex_unlock(&dp->mu);
+    if (wake) /* not under the lock, which it would run into */
+        go_cond_signal(&dp->more);
+}
+
+struct store_op *
+dispatch_ride(struct dispatch *dp)
+{
+    struct store_op *op = NULL;
+
+    go_mutex_lock(&dp->mu);
+    if (!dp->claiming && !dp->held && !dp->stop && !dp->ended &&
+        dp->counts.running < dp->limit) {
+        dp->queued = false;
+        dp->claiming = dp->riding = true;
+        plan_fill_locked(dp);
+        plan_prepare(&dp->plan);
+        op = &dp->plan.op;
+        op->done = rode;
+    }
+    go_mutex_unlock(&dp->mu);
+    return op;
+}
+
+/* mu is held. */
+static void
+wait_locked(struct dispatch *dp)
+{
+    dp->held = dp->held || dp->queued;
+    dp->queued = false;
+    (void)go_cond_wait_until(&dp->more, dp->again_at);
+}
+
+/* mu is held, and dropped meanwhile. One round: claim what there is room for, start it. */
+static void
+claim_locked(struct dispatch *dp)
+{
+    dp->queued = false;
+    dp->claiming = true;
+    plan_fill_locked(dp);
+    go_mutex_unlock(&dp->mu);
+    plan_prepare(&dp->plan);
+    (void)store_writer_do(dp->d->writer, &dp->plan.op);
+    claimed(dp);
+    go_mutex_lock(&dp->mu);
 }
 
 static void
 dispatch_main(struct dispatch *dp)
 {
     go_mutex_lock(&dp->mu);
-    while (!dp->stop) {
+    while (!dp->stop || dp->claiming) {
+        if (dp->landed) {
+            dp->landed = false;
+            go_mutex_unlock(&dp->mu);
+            claimed(dp);
+            go_mutex_lock(&dp->mu);
+            continue;
+        }
+        if (dp->claiming) { /* it rides: rode() signals */
+            go_cond_wait(&dp->more);
+            continue;
+        }
         if (dp->again_at <= go_now()) {
             dp->again_at = GO_NEVER;
             dp->queued = true;
         }
-        if (!dp->queued || dp->counts.running >= dp->limit) {
-            dp->held = dp->held || dp->queued;
-            dp->queued = false;
-            (void)go_cond_wait_until(&dp->more, dp->again_at);
-            continue;
-        }
-        dp->queued = false;
-        dp->claiming = true;
-        plan_fill_locked(dp);
-        go_mutex_unlock(&dp->mu);
-        claim(dp);
-        go_mutex_lock(&dp->mu);
+        if (dp->queued && dp->counts.running < dp->limit)
+            claim_locked(dp);
+        else
+            wait_locked(dp);
     }
     dp->ended = true;
     go_cond_broadcast(&dp->idle);

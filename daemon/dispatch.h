@@ -6,6 +6,10 @@
  * with one commit, ended jobs and free room gather, and the next commit records the ends
  * and claims their successors together: the busier, the cheaper.
  *
+ * While no limit holds jobs back a claim goes with each transaction of the writer's, as the
+ * last operation of it (dispatch_ride): what is submitted to an idle daemon is claimed by
+ * the commit that acknowledges it, and runs at once.
+ *
  * Of kinds whose jobs end fast, as many are claimed ahead of their room as end in the time
  * of a few commits; they stand in a line in memory, and each that ends starts the next.
  * Slow kinds are not claimed ahead: what the store calls running then runs.
@@ -14,7 +18,7 @@
  *            a lane as claim.h says.
  * Limits     limits.running, one for each kind, and each queue's running, rate, burst and
  *            pause. Suspects (running in two crashes) run one at a time.
- * Context    dispatch_tell(): the writer's goroutine. The rest: goroutines.
+ * Context    dispatch_tell(), dispatch_ride(): the writer's goroutine. The rest: goroutines.
  */
 #ifndef GOJOBD_DAEMON_DISPATCH_H
 #define GOJOBD_DAEMON_DISPATCH_H
@@ -27,6 +31,7 @@
 #include "daemon/store/store.h"
 
 struct dispatch;
+struct store_op;
 struct task;
 
 /* Why a running job is told to stop. */
@@ -48,6 +53,9 @@ void dispatch_reload(struct dispatch *dp);
 
 /* What a commit changed. */
 void dispatch_tell(struct dispatch *dp, struct event_cursor events);
+
+/* A claim to go with the transaction that is about to begin, or NULL. */
+struct store_op *dispatch_ride(struct dispatch *dp);
 
 /* Jobs may have become claimable for a reason that makes no event (a queue resumed). */
 void dispatch_poke(struct dispatch *dp);

@@ -24,7 +24,7 @@ struct early {
 
 struct dispatch {
     struct daemon *d;
-    struct plan plan; /* the claiming goroutine's */
+    struct plan plan; /* of whoever set claiming */
 
     struct go_mutex mu;
     struct go_cond more; /* with mu: for the claiming goroutine */
@@ -36,9 +36,12 @@ struct dispatch {
     struct task *last;
     int64_t n_tasks; /* registered, until their finish is recorded */
     bool queued, held;
-    bool stuck;           /* queued jobs wait for others of their batch to end */
-    bool claiming, ended; /* a claim is under way; the claiming goroutine has ended */
-    bool stop;            /* start no more */
+    bool stuck;    /* queued jobs wait for others of their batch to end */
+    bool claiming; /* a claim is under way, from its plan to the start of its tasks */
+    bool riding;   /* it goes with the writer's transaction that is under way */
+    bool landed;   /* it did, and has been answered: its tasks are to be started */
+    bool ended;    /* the claiming goroutine has */
+    bool stop;     /* start no more */
     bool hurry;
     int64_t again_at;
     int64_t limit, lane_max;

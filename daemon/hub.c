@@ -11,7 +11,7 @@
 struct hub {
     struct go_mutex mu;
     struct hub_waiter *buckets[BUCKETS]; /* guarded by mu: by batch; 0 stands for all */
-    bool closed;                         /* guarded by mu */
+    bool closed;                         /* atomic */
     int64_t n;                           /* atomic, written under mu */
     struct hub_totals totals;            /* atomic, the writer's goroutine writes */
 };
@@ -71,36 +71,28 @@ hub_leave(struct hub *hub, struct hub_waiter *w)
 static void
 wake_locked(struct hub_waiter *w)
 {
-    if (w->woken_)
-        return;
-    w->woken_ = true;
-    go_sem_release(&w->sem_, 1);
+    if (!SWAP(&w->woken_, true, ACQ_REL))
+        go_sem_release(&w->sem_, 1);
 }
 
+/* Takes no lock: whoever wakes us still holds it. A waker that finds woken_ not yet reset
+ * need not wake: we look after the reset, and so see what it tells of. */
 int
 hub_wait(struct hub *hub, struct hub_waiter *w, int64_t deadline, struct go_ctx *ctx)
 {
     struct go_ctx *until;
-    bool closed;
     int r;
 
-    go_mutex_lock(&hub->mu);
-    closed = hub->closed;
-    go_mutex_unlock(&hub->mu);
-    if (closed)
+    if (LOAD(&hub->closed, ACQUIRE))
         return -ESHUTDOWN;
     until = go_ctx_with_deadline(ctx, deadline);
     if (until == NULL)
         return -ENOMEM;
     r = go_sem_acquire_ctx(&w->sem_, 1, until);
     go_ctx_unref(until);
-    go_mutex_lock(&hub->mu);
     if (r == 0)
-        w->woken_ = false;
-    if (hub->closed)
-        r = -ESHUTDOWN;
-    go_mutex_unlock(&hub->mu);
-    return r;
+        (void)SWAP(&w->woken_, false, ACQ_REL);
+    return LOAD(&hub->closed, ACQUIRE) ? -ESHUTDOWN : r;
 }
 
 static void
@@ -168,7 +160,7 @@ void
 hub_close(struct hub *hub)
 {
     go_mutex_lock(&hub->mu);
-    hub->closed = true;
+    STORE(&hub->closed, true, RELEASE);
     for (size_t i = 0; i < BUCKETS; i++)
         for (struct hub_waiter *w = hub->buckets[i]; w != NULL; w = w->next_)
             wake_locked(w);

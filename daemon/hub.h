@@ -38,7 +38,7 @@ struct hub_waiter {
     struct hub_waiter *next_, **link_; /* guarded by the hub */
     int64_t batch_;
     unsigned what_;
-    bool woken_; /* guarded by the hub: sem_ has a unit */
+    bool woken_; /* atomic: sem_ has a unit, or the waiter has just taken it */
     struct go_sem sem_;
 };
 

@@ -74,9 +74,9 @@ plan_tokens(const struct plan_queue *q, const struct store_queue_conf *c, int64_
     return tokens < burst ? tokens : burst;
 }
 
-/* Room in a queue: by its pause, its limit and its rate. */
+/* Room in a queue: by its pause, its limit and its rate. *held: the limit decided it. */
 static int64_t
-queue_room(struct store *st, struct plan *p, int64_t id, int64_t claimed)
+queue_room(struct store *st, struct plan *p, int64_t id, int64_t claimed, bool *held)
 {
     struct store_queue q;
     int64_t room = p->lane_max;
@@ -87,7 +87,7 @@ queue_room(struct store *st, struct plan *p, int64_t id, int64_t claimed)
     p->conf[id] = q.conf;
     if (q.conf.parallel > 0 && q.conf.parallel - p->queues[id].running - claimed < room) {
         room = q.conf.parallel - p->queues[id].running - claimed;
-        p->held = true;
+        *held = true;
     }
     if (q.conf.rate > 0) {
         tokens = plan_tokens(&p->queues[id], &q.conf, p->now) - (double)claimed;
@@ -104,14 +104,14 @@ queue_room(struct store *st, struct plan *p, int64_t id, int64_t claimed)
     return room > 0 ? room : 0;
 }
 
+/* *held: a limit decided it, not a rate or a pause. */
 static int64_t
 lane_room(struct store *st, struct plan *p, int64_t lane, int64_t total,
-          const int64_t *by_kind, const int64_t *by_queue, bool suspect)
+          const int64_t *by_kind, const int64_t *by_queue, bool suspect, bool *held)
 {
     int64_t queue = STORE_LANE_QUEUE(lane);
     int kind = STORE_LANE_KIND(lane);
-    int64_t room = queue_room(st, p, queue, by_queue[queue]);
-
+    int64_t room = queue_room(st, p, queue, by_queue[queue], held);
     int64_t limited = room;
 
     if (p->room - total < limited)
@@ -120,7 +120,7 @@ lane_room(struct store *st, struct plan *p, int64_t lane, int64_t total,
         limited = p->kind_room[kind] - by_kind[kind];
     if (STORE_LANE_SUSPECT(lane) && limited > 0)
         limited = suspect || p->suspect_runs ? 0 : 1;
-    p->held = p->held || limited < room;
+    *held = *held || limited < room;
     return limited;
 }
 
@@ -134,6 +134,21 @@ lane_left(struct store *st, int64_t lane)
     return store_lane_next(st, lane - 1, &found, &prio) > 0 && found == lane;
 }
 
+/* Why the lane still has jobs after a claim with this much room, if it has. */
+static void
+note_left(struct store *st, struct plan *p, int64_t lane, int64_t claimed, int64_t room,
+          bool held)
+{
+    if (!lane_left(st, lane))
+        return;
+    if (claimed < room)
+        p->stuck = true;
+    else if (held)
+        p->held = true;
+    else /* a rate, or as many as one claim takes: the next plan tells when */
+        p->more = true;
+}
+
 static int
 claim_lanes(struct store *st, struct plan *p, const struct lane *v, int n)
 {
@@ -144,20 +159,21 @@ claim_lanes(struct store *st, struct plan *p, const struct lane *v, int n)
 
     for (int i = 0; r == 0 && i < n; i++) {
         struct store_claims *c = &p->claims[p->n_lanes];
+        bool held = false;
 
-        room = lane_room(st, p, v[i].lane, total, by_kind, by_queue, suspect);
-        if (room <= 0)
+        room = lane_room(st, p, v[i].lane, total, by_kind, by_queue, suspect, &held);
+        if (room <= 0) {
+            p->held = p->held || held;
             continue;
+        }
         r = store_claim(st, v[i].lane, (size_t)room, SPEC_BYTES, c);
         if (r < 0)
             break;
-        if ((int64_t)c->n < room && lane_left(st, v[i].lane))
-            p->stuck = true;
+        note_left(st, p, v[i].lane, (int64_t)c->n, room, held);
         if (c->n == 0)
             continue;
         p->n_lanes++;
-        p->more =
-            p->more || (int64_t)c->n == p->lane_max || c->text_len >= SPEC_BYTES / 2;
+        p->more = p->more || c->text_len >= SPEC_BYTES / 2;
         total += (int64_t)c->n;
         by_kind[STORE_LANE_KIND(v[i].lane)] += (int64_t)c->n;
         by_queue[STORE_LANE_QUEUE(v[i].lane)] += (int64_t)c->n;
@@ -177,6 +193,8 @@ plan_run(struct store *st, struct store_op *op)
     p->n_lanes = 0;
     p->more = p->held = p->stuck = false;
     p->again_at = GO_NEVER;
+    if (store_queued(st) == 0)
+        return 0;
     r = lanes_list(st, lanes, &n);
     if (r < 0)
         return r;

@@ -36,7 +36,7 @@ struct plan {
     struct store_claims claims[PLAN_LANES];
     int n_lanes;
     struct store_queue_conf conf[STORE_QUEUES_MAX]; /* of the queues claimed from */
-    bool more;        /* a lane gave as much as one claim may take */
+    bool more;        /* a rate or the size of one claim left jobs: plan again at once */
     bool held;        /* a limit other than a rate or a pause held jobs back */
     bool stuck;       /* so did a batch's max_parallel, or the claim's size */
     int64_t again_at; /* go_now() at which a rate lets a job start; GO_NEVER: none */

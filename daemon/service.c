@@ -99,6 +99,12 @@ on_events(void *arg, struct event_cursor *events, int64_t count)
     schedules_tell(LOAD(&s->d.schedules, ACQUIRE), *events);
 }
 
+static struct store_op *
+rider(void *arg)
+{
+    return dispatch_ride(((struct service *)arg)->d.dispatch);
+}
+
 static void
 on_failed(void *arg, const char *why)
 {
@@ -222,6 +228,7 @@ start(struct service *s, const struct config *cfg)
 {
     struct store_writer_opts wo = {.keep = keep_of(cfg),
                                    .group = cfg->store.group,
+                                   .rider = rider,
                                    .on_events = on_events,
                                    .on_failed = on_failed,
                                    .arg = s};

@@ -143,6 +143,7 @@ post(struct task *t, enum store_outcome outcome)
     t->op.run = finish_run;
     t->op.run_all = finish_run_all;
     t->op.done = finish_done;
+    go_park_soon(1);
     dispatch_ended(t->dp, t, outcome == STORE_END_SUCCEEDED);
     store_writer_post(dispatch_daemon(t->dp)->writer, &t->op);
 }

@@ -140,6 +140,16 @@ store_backlog(const struct store *st)
 }
 
 int64_t
+store_queued(const struct store *st)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < st->n_queues; i++)
+        n += st->queues[i].n[STORE_QUEUED - STORE_BLOCKED];
+    return n;
+}
+
+int64_t
 store_disk_bytes(struct store *st)
 {
     sqlite3_stmt *q = NULL;

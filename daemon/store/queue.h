@@ -49,6 +49,9 @@ int store_queue_get(const struct store *st, int64_t id, struct store_queue *ret)
 /* Jobs that wait or run, over all queues: what back-pressure looks at. */
 int64_t store_backlog(const struct store *st);
 
+/* Of all queues: how many jobs are queued. */
+int64_t store_queued(const struct store *st);
+
 /* Bytes of the database and its log. */
 int64_t store_disk_bytes(struct store *st);
 

@@ -32,6 +32,8 @@ struct store_writer {
     struct store_keep keep;
     bool stop, kick;
 
+    int signalling; /* atomic: who posted and has yet to wake the writer */
+
     /* The writer goroutine's alone. */
     struct store_keep keep_now;
     int64_t keep_at; /* ms: the next step of retention */
@@ -179,8 +181,20 @@ commit(struct store_writer *w, const struct store_op *group)
     return r;
 }
 
+/* What is in the transaction beside the group. */
 static int
-run_group(struct store_writer *w, struct store_op *group, int64_t now, bool nosync)
+run_rest(struct store_writer *w, struct store_op *rider, int64_t now)
+{
+    int r = own_steps(w, now);
+
+    if (rider != NULL)
+        set_result(w, rider, r < 0 ? r : rider->run(w->st, rider));
+    return r < 0 || rider == NULL ? r : rider->result;
+}
+
+static int
+run_group(struct store_writer *w, struct store_op *group, struct store_op *rider,
+          int64_t now, bool nosync)
 {
     enum store_sync sync = nosync ? STORE_NOSYNC : STORE_SYNC;
     int r;
@@ -203,7 +217,7 @@ run_group(struct store_writer *w, struct store_op *group, int64_t now, bool nosy
     /* On a full disk the steps fail for want of room, but an operation may still fit. */
     r = store_mark(w->st);
     if (r == 0)
-        r = own_steps(w, now) < 0 ? store_mark_undo(w->st) : store_mark_keep(w->st);
+        r = run_rest(w, rider, now) < 0 ? store_mark_undo(w->st) : store_mark_keep(w->st);
     if (r < 0) {
         store_rollback(w->st);
         return r;
@@ -235,20 +249,29 @@ static void
 process(struct store_writer *w, struct store_op *group)
 {
     int64_t now = w->o.now_ms();
+    struct store_op *rider = w->o.rider != NULL ? w->o.rider(w->o.arg) : NULL;
     bool nosync = true;
     int r;
 
+    if (rider != NULL)
+        rider->next_ = NULL;
     for (struct store_op *op = group; op != NULL; op = op->next_)
         nosync = nosync && op->nosync;
     w->work_left = false;
     go_enter_blocking();
-    r = run_group(w, group, now, nosync);
+    r = run_group(w, group, rider, now, nosync);
     go_exit_blocking();
-    if (r < 0)
+    if (group == NULL || group->next_ == NULL)
+        go_park_soon(2); /* who asked, and what was claimed with it */
+    if (r < 0) {
         fail_all(w, group, r);
-    else
+        fail_all(w, rider, r);
+    } else {
         tell(w);
+    }
     tell_failure(w);
+    if (rider != NULL)
+        answer(rider);
     while (group != NULL) {
         struct store_op *next = group->next_;
 
@@ -385,19 +408,28 @@ store_writer_stop(struct store_writer *w)
     go_cond_signal(&w->more);
     go_mutex_unlock(&w->mu);
     go_wg_wait(&w->wg);
+    while (LOAD(&w->signalling, ACQUIRE) > 0) /* what they posted is answered already */
+        go_yield();
     free(w);
 }
 
 void
 store_writer_post(struct store_writer *w, struct store_op *op)
 {
+    bool first;
+
     op->next_ = NULL;
     go_mutex_lock(&w->mu);
     *w->tail = op;
     w->tail = &op->next_;
-    if (w->head == op)
-        go_cond_signal(&w->more);
+    first = w->head == op;
+    if (first)
+        ADD(&w->signalling, 1, RELAXED);
     go_mutex_unlock(&w->mu);
+    if (first) { /* not under the mutex, which the writer would run into */
+        go_cond_signal(&w->more);
+        ADD(&w->signalling, -1, RELEASE);
+    }
 }
 
 int
@@ -405,6 +437,7 @@ store_writer_do(struct store_writer *w, struct store_op *op)
 {
     op->done = NULL;
     go_sem_init(&op->sem_, 0);
+    go_park_soon(1);
     store_writer_post(w, op);
     go_sem_acquire(&op->sem_, 1);
     return op->result;

@@ -61,6 +61,11 @@ struct store_writer_opts {
     int64_t group;           /* operations a transaction, at most; 0: 4096 */
     int64_t (*now_ms)(void); /* NULL: CLOCK_REALTIME */
 
+    /* One more operation for the transaction that is about to begin, or NULL: carried out
+     * last, after the store's own work, and answered first. Called on the writer's
+     * goroutine, parks for a mutex at most; may be NULL. */
+    struct store_op *(*rider)(void *arg);
+
     /* What a commit changed, in order, before its operations are answered; may be NULL.
      * Called on the writer's goroutine: must not park. */
     void (*on_events)(void *arg, struct event_cursor *events, int64_t count);
