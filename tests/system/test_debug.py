@@ -61,7 +61,7 @@ def a_jobs_stack_is_that_of_all_its_goroutines(d):
 def equal_stacks_are_counted_together_while_thousands_run(d):
     d.start()
     with d.client() as c:
-        batch = c.call("submit", {"jobs": [{"timer": {"every": "30ms", "count": 1000000}}] *
+        batch = c.call("submit", {"jobs": [{"timer": {"every": "200ms", "count": 1000000}}] *
                                   TIMERS})["batch"]
         timers_of = lambda rep: [g for g in rep["groups"] if g["name"] == "timer"]
         all_of = lambda rep: sum(g["count"] for g in timers_of(rep)) == TIMERS
