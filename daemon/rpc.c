@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/call.h"
+#include "daemon/idset.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
 #include "runtime/base/atomic.h"
@@ -39,6 +40,7 @@ struct rpc {
     /* Guarded by mu. */
     int64_t n, receiving;
     bool stopping;
+    struct idset pipes; /* the connections that stand */
     struct worker *all;
     struct worker *busy;    /* serving a call, until its reply is sent */
     struct go_cond changed; /* busy became empty, or all */
@@ -69,6 +71,21 @@ aio_done(void *arg)
     go_sem_release(&w->done, 1);
 }
 
+/* On a thread of nng, before the first message of a client is received. */
+static void
+pipe_comes(nng_pipe pipe, nng_pipe_ev ev, void *arg)
+{
+    struct rpc *rpc = arg;
+    int r;
+
+    (void)ev;
+    go_mutex_lock(&rpc->mu);
+    r = idset_add(&rpc->pipes, (uint32_t)nng_pipe_id(pipe));
+    go_mutex_unlock(&rpc->mu);
+    if (r < 0)
+        (void)nng_pipe_close(pipe);
+}
+
 /* On a thread of nng: a client has gone. */
 static void
 pipe_gone(nng_pipe pipe, nng_pipe_ev ev, void *arg)
@@ -78,6 +95,7 @@ pipe_gone(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 
     (void)ev;
     go_mutex_lock(&rpc->mu);
+    idset_drop(&rpc->pipes, id);
     for (struct worker *w = rpc->busy; w != NULL; w = w->next)
         if (w->pipe == id)
             go_ctx_cancel(w->call_ctx);
@@ -148,6 +166,8 @@ busy_enter(struct worker *w, nng_msg *msg, struct go_ctx *ctx)
     if (w->next != NULL)
         w->next->link = &w->next;
     rpc->busy = w;
+    if (!idset_has(&rpc->pipes, w->pipe)) /* gone since it sent this */
+        go_ctx_cancel(ctx);
     go_mutex_unlock(&rpc->mu);
 }
 
@@ -306,6 +326,7 @@ rpc_start(struct daemon *d, const struct config *cfg, struct rpc **ret, char *er
     go_cond_init(&rpc->changed, &rpc->mu);
     rpc->d = d;
     rpc->max = cfg->limits.calls + cfg->limits.waiters;
+    (void)nng_pipe_notify(rpc->sock, NNG_PIPE_EV_ADD_PRE, pipe_comes, rpc);
     (void)nng_pipe_notify(rpc->sock, NNG_PIPE_EV_REM_POST, pipe_gone, rpc);
     (void)nng_socket_set_size(rpc->sock, NNG_OPT_RECVMAXSZ,
                               (size_t)cfg->limits.message * RECV_SLACK);
@@ -358,5 +379,6 @@ rpc_stop(struct rpc *rpc)
     go_sleep(FLUSH_TIME);
     stop_workers(rpc);
     (void)GO_BLOCKING(nng_close(rpc->sock));
+    idset_fini(&rpc->pipes);
     free(rpc);
 }

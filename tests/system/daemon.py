@@ -64,9 +64,9 @@ class Daemon:
         return subprocess.run([self.goctl, "-u", url or self.url, *args], env=env, text=True,
                               capture_output=True, timeout=LIMIT, **more)
 
-    def ctl_start(self, *args, **more):
+    def ctl_start(self, *args, url=None, **more):
         """Starts goctl, with pipes."""
-        return subprocess.Popen([self.goctl, "-u", self.url, *args], text=True,
+        return subprocess.Popen([self.goctl, "-u", url or self.url, *args], text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
 
     def client(self, *args):
