@@ -18,13 +18,15 @@ go_num_goroutine(void)
     return live;
 }
 
+/* Threads, and how many of them sleep. */
 static int64_t
-threads_idle(void)
+threads(int64_t *idle)
 {
     int64_t n;
 
     go_lck_lock(&sched.lock, GO_LCK_SCHED);
-    n = sched.nmidle;
+    n = sched.nm;
+    *idle = sched.nmidle;
     go_lck_unlock(&sched.lock);
     return n;
 }
@@ -40,12 +42,11 @@ go_stats(struct go_stats *ret)
         .runnable = LOAD(&sched.gq_n, RELAXED),
         .handoffs = LOAD(&sched.handoffs, RELAXED),
         .polls = LOAD(&sched.polls, RELAXED),
-        .threads = LOAD(&sched.nm, RELAXED),
-        .idle_threads = threads_idle(),
         .maxprocs = LOAD(&sched.maxprocs, RELAXED),
         .idle_procs = LOAD(&sched.npidle, RELAXED),
         .live = go_num_goroutine(),
     };
+    ret->threads = threads(&ret->idle_threads);
     for (uint32_t i = 0; i < LOAD(&sched.nallp, ACQUIRE); i++) {
         const struct go_p *p = sched.allp[i];
         const struct p_counters *c = &p->count;
