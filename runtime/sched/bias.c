@@ -18,10 +18,19 @@
 /* Atomic: when locks may have owners again. */
 static int64_t quiet_until;
 
-static struct go_m *
-marked(struct go_m *m)
+bool
+bias_allowed(const struct go_m *m)
 {
-    return (struct go_m *)(void *)((char *)m + 1);
+    return !m->foreign && fence_threads_works() &&
+           LOAD(&quiet_until, RELAXED) <= rt_clock_raw();
+}
+
+void
+bias_fenced(int64_t start)
+{
+    int64_t now = rt_clock_raw();
+
+    STORE(&quiet_until, now + QUIET * (now - start), RELAXED);
 }
 
 static void
@@ -69,15 +78,12 @@ dispossess(struct go_bias *l, struct go_m *o, int64_t start)
 {
     STORE(&l->waited, 1, RELAXED);
     if (!await_no_owner(l, RUN_NS)) {
-        (void)CAS(&l->owner, o, marked(o), RELAXED);
+        (void)CAS(&l->owner, o, bias_marked(o), RELAXED);
         if (!await_no_owner(l, PATIENCE_NS)) {
-            int64_t now;
-
             STORE(&l->owner, NULL, RELAXED);
             fence_threads();
             await_outside(l, o);
-            now = rt_clock_raw();
-            STORE(&quiet_until, now + QUIET * (now - start), RELAXED);
+            bias_fenced(start);
         }
     }
     STORE(&l->waited, 0, RELAXED);
@@ -98,7 +104,7 @@ bias_wait_(struct go_bias *l, struct go_m *m, enum go_lck_rank rank)
 {
     int64_t start = rt_clock_raw(), ns = BACK_MIN;
 
-    if (LOAD(&l->owner, RELAXED) == marked(m)) {
+    if (LOAD(&l->owner, RELAXED) == bias_marked(m)) {
         STORE(&l->owner, NULL, RELEASE); /* hand over; we are not inside */
         ns = AWAY_NS;
     }
@@ -135,7 +141,6 @@ void
 bias_own_(struct go_bias *l, struct go_m *m)
 {
     l->in_row = 0;
-    if (!m->foreign && fence_threads_works() &&
-        LOAD(&quiet_until, RELAXED) <= rt_clock_raw())
+    if (bias_allowed(m))
         STORE(&l->owner, m, RELEASE);
 }

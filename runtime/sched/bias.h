@@ -52,6 +52,25 @@ struct go_bias {
 
 #define BIAS_NEED 32 /* uses in a row until a lock has an owner */
 
+/* An owner with a mark: the owner's own address no longer equals it. */
+static inline struct go_m *
+bias_marked(struct go_m *m)
+{
+    return (struct go_m *)(void *)((char *)m + 1);
+}
+
+static inline bool
+bias_is_marked(const struct go_m *m)
+{
+    return ((uintptr_t)m & 1) != 0;
+}
+
+/* May m own locks, and may a lock get an owner now? */
+bool bias_allowed(const struct go_m *m);
+
+/* A lock was taken from its owner by a fence; the caller began with it at start. */
+void bias_fenced(int64_t start);
+
 void bias_wait_(struct go_bias *l, struct go_m *m, enum go_lck_rank rank);
 void bias_take_over_(struct go_bias *l, struct go_m *m);
 void bias_own_(struct go_bias *l, struct go_m *m);

@@ -164,6 +164,7 @@ waitq_pop(struct go_waitq *q)
 #define RT_INSIDE_MAX 4
 
 struct go_bias;
+struct go_mutex;
 
 struct go_m {
     /* Touched by this thread and its own signal handler only, hence plain (volatile). */
@@ -183,7 +184,8 @@ struct go_m {
 
     /* Shared. */
     struct go_bias *inside[RT_INSIDE_MAX]; /* atomic: biased locks it holds; see bias.h */
-    uint32_t park;                         /* futex: 1 = wake-up pending */
+    struct go_mutex *at_mutex; /* atomic: whose state it changes; see mutex_bias.c */
+    uint32_t park;             /* futex: 1 = wake-up pending */
     struct go_p *next_p; /* handed over by whoever woke it; written before park is set */
     struct go_g *next_g; /* likewise: its tied goroutine, now runnable; or NULL */
     struct go_g *locked_g;  /* the G tied to this thread */

@@ -21,6 +21,9 @@
  *       he gets the lock or queues. While it is set, unlock wakes nobody.
  *   I5  STARVING implies WAITERS and LOCKED: a hand-over keeps LOCKED set.
  *
+ *   I6  While BIASED is set, only LOCKED may be set besides, and all of the above rests: see
+ *       mutex_bias.c.
+ *
  * A waiter's n is the time at which it first queued; ok says that it was handed the lock.
  */
 #include "runtime/sync/mutex.h"
@@ -29,13 +32,15 @@
 
 #include "runtime/base/atomic.h"
 #include "runtime/sched/rt.h"
+#include "runtime/sync/mutex_bias.h"
 #include "runtime/time/timer.h"
 
-#define LOCKED   1u
+#define LOCKED   GO_MUTEX_LOCKED_
 #define WOKEN    2u
 #define STARVING 4u
 #define QUEUE    8u
 #define WAITERS  16u
+#define BIASED   GO_MUTEX_BIASED_
 
 #define STARVE_NS   GO_MILLISECOND
 #define SPIN_ROUNDS 4
@@ -110,6 +115,10 @@ go_mutex_lock_slow_(struct go_mutex *mu)
     for (;;) {
         uint32_t old = LOAD(&mu->state, RELAXED);
 
+        if (UNLIKELY(old & BIASED)) {
+            mutex_unbias(mu);
+            continue;
+        }
         if (!(old & LOCKED)) {
             /* Acquire pairs with the release in unlock. */
             if (CAS(&mu->state, old, (old | LOCKED) & ~(l.woken ? WOKEN : 0), ACQUIRE))
@@ -157,8 +166,15 @@ go_mutex_unlock_slow_(struct go_mutex *mu)
     (void)rt_enter();
     for (;;) {
         uint32_t old = LOAD(&mu->state, RELAXED);
-        bool wake = (old & STARVING) || (old & (WAITERS | WOKEN)) == WAITERS;
-        int64_t now = (old & STARVING) ? go_now() : 0;
+        bool wake;
+        int64_t now;
+
+        if (UNLIKELY(old & BIASED)) {
+            mutex_unbias(mu);
+            continue;
+        }
+        wake = (old & STARVING) || (old & (WAITERS | WOKEN)) == WAITERS;
+        now = (old & STARVING) ? go_now() : 0;
 
         if (!(old & LOCKED))
             rt_fatal("sync: unlock of unlocked mutex");
@@ -181,8 +197,13 @@ go_mutex_trylock(struct go_mutex *mu)
     uint32_t old = LOAD(&mu->state, RELAXED);
 
     while (!(old & LOCKED)) {
-        if (CAS(&mu->state, old, old | LOCKED, ACQUIRE))
+        if (UNLIKELY(old & BIASED)) {
+            if (go_mutex_step_(mu, BIASED, BIASED | LOCKED))
+                return true;
+            mutex_unbias(mu);
+        } else if (CAS(&mu->state, old, old | LOCKED, ACQUIRE)) {
             return true;
+        }
         old = LOAD(&mu->state, RELAXED);
     }
     return false;

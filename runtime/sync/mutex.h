@@ -13,12 +13,21 @@
 #include <stdint.h>
 
 #include "runtime/base/waitq.h"
+#include "runtime/sched/spawn.h"
+
+struct go_m;
 
 struct go_mutex {
-    uint32_t state; /* atomic; see mutex.c */
-    uint32_t spare_;
-    struct go_waitq q; /* parked lockers; guarded by a bit of state */
+    uint32_t state;  /* atomic; see mutex.c */
+    uint32_t in_row; /* times that last locked it with nobody between; under the lock */
+    const volatile void *last; /* a thread; under the lock */
+    struct go_m *owner;        /* atomic; see mutex_bias.c */
+    struct go_waitq q;         /* parked lockers; guarded by a bit of state */
 };
+
+#define GO_MUTEX_LOCKED_ 1u
+#define GO_MUTEX_BIASED_ 32u
+#define GO_MUTEX_NEED_   256 /* times in a row */
 
 #define GO_MUTEX_INIT                                                                    \
     {                                                                                    \
@@ -27,6 +36,8 @@ struct go_mutex {
 
 void go_mutex_lock_slow_(struct go_mutex *mu);
 void go_mutex_unlock_slow_(struct go_mutex *mu);
+bool go_mutex_step_(struct go_mutex *mu, uint32_t from, uint32_t to);
+void go_mutex_own_(struct go_mutex *mu);
 
 /* True if it took the lock. Never parks. */
 bool go_mutex_trylock(struct go_mutex *mu);
@@ -35,20 +46,36 @@ bool go_mutex_trylock(struct go_mutex *mu);
 static inline void
 go_mutex_lock(struct go_mutex *mu)
 {
-    uint32_t unlocked = 0;
+    uint32_t state = __atomic_load_n(&mu->state, __ATOMIC_RELAXED);
 
-    if (!__atomic_compare_exchange_n(&mu->state, &unlocked, 1, 0, __ATOMIC_ACQUIRE,
-                                     __ATOMIC_RELAXED))
+    if (state == GO_MUTEX_BIASED_ &&
+        go_mutex_step_(mu, GO_MUTEX_BIASED_, GO_MUTEX_BIASED_ | GO_MUTEX_LOCKED_))
+        return;
+    if (state != 0 ||
+        !__atomic_compare_exchange_n(&mu->state, &state, GO_MUTEX_LOCKED_, 0,
+                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         go_mutex_lock_slow_(mu);
+        return;
+    }
+    if (mu->last != &go_preempt_flag_) { /* its address stands for the thread */
+        mu->last = &go_preempt_flag_;
+        mu->in_row = 0;
+    } else if (__builtin_expect(++mu->in_row >= GO_MUTEX_NEED_, 0)) {
+        go_mutex_own_(mu);
+    }
 }
 
 /* Release. Panics if mu is not locked. */
 static inline void
 go_mutex_unlock(struct go_mutex *mu)
 {
-    uint32_t locked = 1;
+    uint32_t state = __atomic_load_n(&mu->state, __ATOMIC_RELAXED);
 
-    if (!__atomic_compare_exchange_n(&mu->state, &locked, 0, 0, __ATOMIC_RELEASE,
+    if (state == (GO_MUTEX_BIASED_ | GO_MUTEX_LOCKED_) &&
+        go_mutex_step_(mu, state, GO_MUTEX_BIASED_))
+        return;
+    if (state != GO_MUTEX_LOCKED_ ||
+        !__atomic_compare_exchange_n(&mu->state, &state, 0, 0, __ATOMIC_RELEASE,
                                      __ATOMIC_RELAXED))
         go_mutex_unlock_slow_(mu);
 }

@@ -1,4 +1,6 @@
 #define _GNU_SOURCE
+#include "runtime/base/fence.h"
+#include "tests/support/await.h"
 #include "tests/support/child.h"
 #include "tests/support/foreign.h"
 
@@ -9,6 +11,13 @@ struct shared {
     bool inside;
     long n; /* guarded by mu */
 };
+
+/* Unlocked, nobody waits, and nothing is left of those who did. A thread may own it. */
+static bool
+free_of_marks(const struct go_mutex *mu)
+{
+    return (mu->state & ~GO_MUTEX_BIASED_) == 0 && mu->q.head == NULL;
+}
 
 static void
 enter_and_leave(struct shared *s, int i)
@@ -58,7 +67,7 @@ GO_TEST(only_one_goroutine_is_inside_with_any_number_of_procs)
             REQUIRE(go_wg_go(&wg, hammer, &s, LOOPS) > 0);
         go_wg_wait(&wg);
         CHECK_INT(s.n, 10 * LOOPS);
-        CHECK_INT(s.mu.state, 0);
+        CHECK(free_of_marks(&s.mu));
     }
     go_maxprocs(before);
 }
@@ -77,7 +86,124 @@ GO_TEST(foreign_threads_and_goroutines_exclude_each_other)
     for (int i = 0; i < 3; i++)
         foreign_join(t[i]);
     CHECK_INT(s.n, 8 * LOOPS);
-    CHECK_INT(s.mu.state, 0);
+    CHECK(free_of_marks(&s.mu));
+}
+
+/* --- a mutex that a thread owns ------------------------------------------------------------- */
+
+static bool
+owned(const struct go_mutex *mu)
+{
+    return (__atomic_load_n(&mu->state, __ATOMIC_RELAXED) & GO_MUTEX_BIASED_) != 0;
+}
+
+/* Lock and unlock mu until this thread owns it, if the kernel lets any: fences of earlier
+ * tests may have forbidden that for a while. */
+static void
+come_to_own(struct go_mutex *mu)
+{
+    while (fence_threads_works() && !owned(mu)) {
+        go_mutex_lock(mu);
+        go_mutex_unlock(mu);
+    }
+}
+
+GO_TEST(a_mutex_that_one_thread_uses_becomes_its_own_and_stays_a_mutex)
+{
+    struct go_mutex mu = GO_MUTEX_INIT;
+
+    go_lock_os_thread();
+    come_to_own(&mu);
+    for (int i = 0; i < LOOPS; i++) {
+        go_mutex_lock(&mu);
+        CHECK(!go_mutex_trylock(&mu));
+        go_mutex_unlock(&mu);
+        CHECK(go_mutex_trylock(&mu));
+        go_mutex_unlock(&mu);
+    }
+    CHECK(owned(&mu) == fence_threads_works());
+    CHECK(free_of_marks(&mu));
+    go_unlock_os_thread();
+}
+
+static void
+add_one(struct shared *s, struct go_wg *wg)
+{
+    go_mutex_lock(&s->mu);
+    enter_and_leave(s, 1);
+    go_mutex_unlock(&s->mu);
+    go_wg_done(wg);
+}
+
+GO_TEST(who_waits_for_an_owned_mutex_gets_it)
+{
+    int before = go_maxprocs(4);
+
+    go_lock_os_thread();
+    for (int round = 0; round < 20; round++) {
+        struct shared s = {0};
+        struct go_wg wg = GO_WG_INIT;
+
+        come_to_own(&s.mu);
+        go_mutex_lock(&s.mu);
+        go_wg_add(&wg, 8);
+        for (int i = 0; i < 8; i++)
+            REQUIRE(go(add_one, &s, &wg) > 0);
+        if (round % 2 == 0) /* they take it while it is held, or while it is free */
+            AWAIT(!owned(&s.mu) || !fence_threads_works());
+        go_mutex_unlock(&s.mu);
+        go_wg_wait(&wg);
+        CHECK_INT(s.n, 8);
+        CHECK(free_of_marks(&s.mu));
+    }
+    go_unlock_os_thread();
+    go_maxprocs(before);
+}
+
+static void
+own_in_turn(struct shared *s, int loops)
+{
+    go_lock_os_thread();
+    for (int i = 0; i < loops; i++) {
+        int run = i % 4 == 0 ? 2 * GO_MUTEX_NEED_ : 3;
+
+        for (int k = 0; k < run; k++) {
+            go_mutex_lock(&s->mu);
+            s->n++;
+            go_mutex_unlock(&s->mu);
+        }
+        go_yield();
+    }
+    go_unlock_os_thread();
+}
+
+GO_TEST(threads_that_own_a_mutex_in_turn_exclude_each_other)
+{
+    enum { LAPS = 400 };
+    struct shared s = {0};
+    struct go_wg wg = GO_WG_INIT;
+    int before = go_maxprocs(4);
+
+    for (int i = 0; i < 4; i++)
+        REQUIRE(go_wg_go(&wg, own_in_turn, &s, LAPS) > 0);
+    go_wg_wait(&wg);
+    CHECK_INT(s.n, 4L * (LAPS / 4 * 2 * GO_MUTEX_NEED_ + LAPS * 3 / 4 * 3));
+    CHECK(free_of_marks(&s.mu));
+    go_maxprocs(before);
+}
+
+GO_TEST(a_foreign_thread_takes_an_owned_mutex)
+{
+    struct shared s = {0};
+    pthread_t t;
+
+    go_lock_os_thread();
+    come_to_own(&s.mu);
+    t = foreign_start(hammer_foreign, &s);
+    foreign_join(t);
+    CHECK_INT(s.n, LOOPS);
+    CHECK(!owned(&s.mu));
+    go_unlock_os_thread();
 }
 
 GO_TEST(trylock_takes_a_free_lock_only)
@@ -107,7 +233,7 @@ GO_TEST(a_goroutine_may_unlock_what_another_locked)
     REQUIRE(go(unlock_it, &mu) > 0);
     go_mutex_lock(&mu);
     go_mutex_unlock(&mu);
-    CHECK_INT(mu.state, 0);
+    CHECK(free_of_marks(&mu));
 }
 
 struct line {
@@ -183,7 +309,7 @@ GO_TEST(a_starving_waiter_is_handed_the_lock_by_its_next_unlock)
     }
     __atomic_store_n(&h.stop, 1, __ATOMIC_RELAXED);
     go_wg_wait(&wg);
-    CHECK_INT(h.mu.state, 0);
+    CHECK(free_of_marks(&h.mu));
     go_maxprocs(before);
 }
 
@@ -290,7 +416,7 @@ seeded_hammer(int argc, char **argv)
         REQUIRE(go_wg_go(&wg, hammer, &s, 100) > 0);
     go_wg_wait(&wg);
     CHECK_INT(s.n, 800);
-    CHECK_INT(s.mu.state, 0);
+    CHECK(free_of_marks(&s.mu));
     return 0;
 }
 
@@ -330,6 +456,10 @@ main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_one_goroutine_is_inside_with_any_number_of_procs),
         cmocka_unit_test(foreign_threads_and_goroutines_exclude_each_other),
+        cmocka_unit_test(a_mutex_that_one_thread_uses_becomes_its_own_and_stays_a_mutex),
+        cmocka_unit_test(who_waits_for_an_owned_mutex_gets_it),
+        cmocka_unit_test(threads_that_own_a_mutex_in_turn_exclude_each_other),
+        cmocka_unit_test(a_foreign_thread_takes_an_owned_mutex),
         cmocka_unit_test(trylock_takes_a_free_lock_only),
         cmocka_unit_test(a_goroutine_may_unlock_what_another_locked),
         cmocka_unit_test(waiters_get_the_lock_in_the_order_they_came),
