@@ -27,7 +27,7 @@ struct deps;
 
 struct page_op {
     struct store_op op;
-    const struct store_jobs *jobs;
+    struct store_jobs jobs;
     const char *reason;      /* of a cancellation; or NULL */
     const struct deps *deps; /* of a retry: what each job waits for */
     bool changed[PAGE];      /* of each job */
@@ -85,17 +85,17 @@ do_page(struct call *c, struct page_op *p, PbBulkReply *rep, bool dry_run)
 
     memset(p->changed, 0, sizeof(p->changed));
     memset(p->running, 0, sizeof(p->running));
-    if (!dry_run && p->jobs->n > 0)
+    if (!dry_run && p->jobs.n > 0)
         r = call_write(c, &p->op);
-    for (size_t i = 0; r >= 0 && i < p->jobs->n; i++) {
+    for (size_t i = 0; r >= 0 && i < p->jobs.n; i++) {
         rep->matched++;
         if (p->running[i])
-            dispatch_stop_job(c->d->dispatch, p->jobs->v[i].id, STOP_CLIENT, p->reason);
+            dispatch_stop_job(c->d->dispatch, p->jobs.v[i].id, STOP_CLIENT, p->reason);
         if (!dry_run && !p->changed[i])
             continue;
         rep->changed += !dry_run;
         if (rep->n_jobs < SHOWN_MAX)
-            rep->jobs[rep->n_jobs++] = (uint64_t)p->jobs->v[i].id;
+            rep->jobs[rep->n_jobs++] = (uint64_t)p->jobs.v[i].id;
     }
     return r < 0 ? r : 0;
 }
@@ -113,18 +113,15 @@ bulk(struct call *c, struct selection *s, struct page_op *p, unsigned states,
     if (s->f.states == 0)
         s->f.states = states;
     do {
-        struct store_jobs jobs = {0};
-
-        r = select_next(c, s, &cursor, PAGE, &jobs);
+        r = select_next(c, s, &cursor, PAGE, &p->jobs);
         if (r == 0) {
-            keep_concerned(&jobs, states);
-            p->jobs = &jobs;
+            keep_concerned(&p->jobs, states);
             if (p->op.run == retry_run && !dry_run)
                 r = read_deps(c, p);
         }
         if (r == 0)
             r = do_page(c, p, rep, dry_run);
-        store_jobs_free(&jobs);
+        store_jobs_free(&p->jobs);
         if (r == 0)
             r = go_ctx_err(c->ctx);
     } while (r == 0 && cursor != 0);
@@ -157,8 +154,8 @@ cancel_run(struct store *st, struct store_op *op)
 {
     struct page_op *p = (struct page_op *)op;
 
-    for (size_t i = 0; i < p->jobs->n; i++) {
-        const struct store_job *j = &p->jobs->v[i];
+    for (size_t i = 0; i < p->jobs.n; i++) {
+        const struct store_job *j = &p->jobs.v[i];
         enum store_state now;
         int r = store_cancel_job(st, j->id, p->reason != NULL ? p->reason : "cancelled",
                                  &now);
@@ -277,15 +274,15 @@ unpack_deps(struct call *c, const struct store_job *j, struct deps *ret)
 static int
 read_deps(struct call *c, struct page_op *p)
 {
-    struct deps *v = call_array(c, p->jobs->n + 1, sizeof(*v));
+    struct deps *v = call_array(c, p->jobs.n + 1, sizeof(*v));
     int r = v == NULL ? -ENOBUFS : 0;
 
-    for (size_t i = 0; r >= 0 && i < p->jobs->n; i++) {
+    for (size_t i = 0; r >= 0 && i < p->jobs.n; i++) {
         struct store_jobs one = {.v = NULL};
 
-        if (!p->jobs->v[i].has_deps)
+        if (!p->jobs.v[i].has_deps)
             continue;
-        r = CALL_READ(c, rd, store_read_job(rd, p->jobs->v[i].id, STORE_WANT_SPEC, &one));
+        r = CALL_READ(c, rd, store_read_job(rd, p->jobs.v[i].id, STORE_WANT_SPEC, &one));
         if (r > 0)
             r = unpack_deps(c, &one.v[0], &v[i]);
         store_jobs_free(&one);
@@ -306,12 +303,12 @@ retry_run(struct store *st, struct store_op *op)
     memset(p->changed, 0, sizeof(p->changed));
     do {
         again = false;
-        for (size_t i = 0; i < p->jobs->n; i++) {
+        for (size_t i = 0; i < p->jobs.n; i++) {
             int r;
 
             if (p->changed[i])
                 continue;
-            r = store_retry_job(st, p->jobs->v[i].id, p->deps[i].v, p->deps[i].n);
+            r = store_retry_job(st, p->jobs.v[i].id, p->deps[i].v, p->deps[i].n);
             if (r < 0 && r != -ENOENT && r != -EBUSY && r != -ELOOP)
                 return r;
             p->changed[i] = r == 0;
@@ -344,8 +341,8 @@ purge_run(struct store *st, struct store_op *op)
 {
     struct page_op *p = (struct page_op *)op;
 
-    for (size_t i = 0; i < p->jobs->n; i++) {
-        int r = store_purge_job(st, p->jobs->v[i].id, p->jobs->v[i].state);
+    for (size_t i = 0; i < p->jobs.n; i++) {
+        int r = store_purge_job(st, p->jobs.v[i].id, p->jobs.v[i].state);
 
         if (r < 0 && r != -ENOENT && r != -EBUSY)
             return r;
