@@ -48,6 +48,7 @@ bulk_report(struct cli *cli, PbRequest *req, const char *verb, size_t named)
 {
     struct goctl_reply *reply;
     const PbBulkReply *r;
+    uint64_t done;
     int code = 0;
 
     reply = cli_call(cli, req, PB_RESPONSE__REPLY_BULK, &code);
@@ -66,9 +67,10 @@ bulk_report(struct cli *cli, PbRequest *req, const char *verb, size_t named)
             print_first(r);
     }
     /* Who names jobs means them: that there was nothing to do is worth a word. */
-    if (r->matched < named) {
+    done = cli->a.dry_run ? r->matched : r->changed;
+    if (done < named) {
         out_note("%zu of the jobs named cannot be %s: see goctl show JOB",
-                 named - (size_t)r->matched, verb);
+                 named - (size_t)done, verb);
         code = EXIT_JOB;
     }
     goctl_reply_free(reply);

@@ -221,7 +221,7 @@ def a_retried_workflow_runs_in_its_order_again(d):
             {"sum": {"results": "sum.sum"}, "needs": {"siblings": [1]}, "name": "c"}]
     rows(d, "submit", "-f", "-", "--wait", code=1, stdin=lines(*jobs))
     equal(states(d), {1: "failed", 2: "cancelled", 3: "cancelled"})
-    holds(answer(d, "retry", "3"), "0 of 1")
+    holds(answer(d, "retry", "3", code=1), "0 of 1")
     holds(answer(d, "retry", "--batch", "1", "--dry-run"), "3 jobs match", "1 2 3")
     with open(path, "w", encoding="utf-8") as f:
         f.write("12345")

@@ -159,7 +159,7 @@ def the_error_of_every_attempt_is_kept_within_limits_history(d):
     holds(answer(d, "retry", str(job["id"])), "1 of 1")
     answer(d, "wait", str(job["batch"]))
     equal(states(d)[job["id"]], "succeeded")
-    holds(answer(d, "retry", str(job["id"])), "0 of 0")
+    holds(answer(d, "retry", str(job["id"]), code=1), "0 of 0")
     holds(complaint(d, "retry", code=2), "which jobs")
     holds(complaint(d, "retry", "x", code=2), "not the number of a job")
 
