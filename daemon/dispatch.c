@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/dispatch_inner.h"
 #include "daemon/log.h"
 #include "runtime/base/atomic.h"
 #include "runtime/base/check.h"

@@ -264,6 +264,19 @@ outcome_of(struct task *t, const PbJobSpec *spec, struct job_run *run, int r,
     return after_failure(t, spec, code, false);
 }
 
+/* Run it by spec instead of its own, which it has again afterwards. */
+static int
+run_instead(struct job_run *run, const PbJobSpec *spec)
+{
+    const PbJobSpec *own = run->spec;
+    int r;
+
+    run->spec = spec;
+    r = job_run(run);
+    run->spec = own;
+    return r;
+}
+
 /* A sum over the results of what it waited for: runs over their numbers. */
 static int
 sum_results(struct task *t, struct job_run *run)
@@ -277,8 +290,7 @@ sum_results(struct task *t, struct job_run *run)
     if (r == 0) {
         sum.numbers = &g.numbers;
         spec.sum = &sum;
-        run->spec = &spec;
-        r = job_run(run);
+        r = run_instead(run, &spec);
     } else if (r == go_ctx_err(run->ctx)) {
         r = job_run_ended(run, r);
     }
