@@ -58,6 +58,7 @@ runq_put_next(struct go_p *p, struct go_g *g)
 static inline void
 runq_prefetch(const struct go_p *p, uint32_t head)
 {
+    const struct go_g *next;
     const char *sp, *g;
 
     if (p->tail - head < 4)
@@ -66,8 +67,10 @@ runq_prefetch(const struct go_p *p, uint32_t head)
     PREFETCH(g);
     PREFETCH(g + CACHE_LINE);
     PREFETCH(g + 2 * CACHE_LINE);
-    sp =
-        (const char *)LOAD(&LOAD(&p->ring[(head + 1) & RING_MASK], RELAXED)->sp, RELAXED);
+    next = LOAD(&p->ring[(head + 1) & RING_MASK], RELAXED);
+    if (LOAD(&next->stack, RELAXED) == NULL)
+        return; /* new: sp is its record's former goroutine's, and may be in use elsewhere */
+    sp = (const char *)LOAD(&next->sp, RELAXED);
     PREFETCH(sp);
     PREFETCH(sp + CACHE_LINE);
     PREFETCH(sp + 2 * CACHE_LINE);
