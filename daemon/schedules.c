@@ -43,6 +43,9 @@ struct schedules {
     struct fire_op *ops;
     struct go_sem fired;
     bool failing, waiting; /* said so in the log */
+    struct {
+        int64_t schedules, runs, last; /* last: an id */
+    } missed;                          /* not yet said */
 
     struct go_mutex mu;
     /* Guarded by mu. */
@@ -278,6 +281,19 @@ fire_done(struct store_op *op)
     go_sem_release(&((struct fire_op *)op)->s->fired, 1);
 }
 
+/* One line, however many there were. */
+static void
+report_missed(struct schedules *s)
+{
+    if (s->missed.schedules == 1)
+        log_notice("schedule %lld: %lld runs were missed", (long long)s->missed.last,
+                   (long long)s->missed.runs);
+    else if (s->missed.schedules > 1)
+        log_notice("%lld runs of %lld schedules were missed", (long long)s->missed.runs,
+                   (long long)s->missed.schedules);
+    s->missed.schedules = s->missed.runs = 0;
+}
+
 /* The answers are in: what the log says of them. */
 static void
 report(struct schedules *s, const struct fire_op *ops, size_t n)
@@ -291,9 +307,11 @@ report(struct schedules *s, const struct fire_op *ops, size_t n)
         if (o->run.why[0] != '\0')
             log_warning("schedule %lld: a run could not be submitted: %s",
                         (long long)f->id, o->run.why);
-        if (f->missed > 0 && f->result == 0)
-            log_notice("schedule %lld: %lld runs were missed", (long long)f->id,
-                       (long long)f->missed);
+        if (f->missed > 0 && f->result == 0) {
+            s->missed.schedules++;
+            s->missed.runs += f->missed;
+            s->missed.last = f->id;
+        }
         if (f->result == -EAGAIN || (f->result == 0 && f->done < f->n)) {
             waiting = true;
             if (!s->waiting)
@@ -307,6 +325,8 @@ report(struct schedules *s, const struct fire_op *ops, size_t n)
     }
     s->failing = failing;
     s->waiting = waiting;
+    if (n < SCHED_FIRES_MAX) /* all that was due has been looked at */
+        report_missed(s);
 }
 
 static void
