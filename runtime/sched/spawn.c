@@ -141,8 +141,10 @@ take_record(struct go_p *p)
     g = p->gfree;
     if (LIKELY(g != NULL)) {
         p->gfree = g->next;
-        for (size_t at = 0; at < sizeof(*g); at += CACHE_LINE)
-            PREFETCH((const char *)g->next + at); /* for the next spawn */
+        /* For the next spawn. An integer, since there may be none. */
+        for (uintptr_t at = (uintptr_t)g->next; at < (uintptr_t)g->next + sizeof(*g);
+             at += CACHE_LINE)
+            PREFETCH((const void *)at);
         p->gfree_n--;
     }
     return g;
