@@ -115,6 +115,8 @@ GO_TEST(processors_and_threads_add_up)
     int procs = go_maxprocs(3);
     struct go_stats s;
 
+    /* Ours may be one of those that are too many now: it is until our thread next picks. */
+    go_sleep(GO_MILLISECOND);
     go_stats(&s);
     CHECK_INT(s.maxprocs, 3);
     CHECK(s.idle_procs >= 0 && s.idle_procs < 3); /* we run on one */
