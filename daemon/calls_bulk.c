@@ -128,12 +128,18 @@ bulk(struct call *c, struct selection *s, struct page_op *p, unsigned states,
     return r;
 }
 
-/* The call's selector, which must say something. */
+/* What every bulk call begins with: a selector that says something, a reply, and a page of jobs
+ * for run to change. */
 static int
-begin(struct call *c, const PbSelector *in, struct selection *s, const PbBulkReply *rep)
+begin(struct call *c, const PbSelector *in,
+      int (*run)(struct store *st, struct store_op *op), struct selection *s,
+      struct page_op **ret_page, PbBulkReply **ret_rep)
 {
-    if (rep == NULL)
+    *ret_rep = bulk_reply(c);
+    *ret_page = call_array(c, 1, sizeof(**ret_page));
+    if (*ret_rep == NULL || *ret_page == NULL)
         return -ENOBUFS;
+    (*ret_page)->op.run = run;
     if (select_empty(in))
         return call_fail(c, PB_ERROR__CODE__INVALID, "select", "select names no jobs");
     return select_init(c, in, 0, s);
@@ -207,18 +213,17 @@ int
 call_cancel(struct call *c)
 {
     const PbCancel *in = c->req->cancel;
-    PbBulkReply *rep = bulk_reply(c);
-    struct page_op *p = call_array(c, 1, sizeof(*p));
+    PbBulkReply *rep;
+    struct page_op *p;
     bool dry_run = PB_GET(in, dry_run, 0);
     struct selection s = {0};
-    int r = begin(c, in->select, &s, rep);
+    int r = begin(c, in->select, cancel_run, &s, &p, &rep);
 
-    if (r < 0 || p == NULL)
-        return r < 0 ? r : -ENOBUFS;
+    if (r < 0)
+        return r;
     if (in->reason != NULL && strlen(in->reason) > REASON_MAX)
         return call_fail(c, PB_ERROR__CODE__INVALID, "reason",
                          "reason is longer than %d bytes", REASON_MAX);
-    p->op.run = cancel_run;
     p->reason = in->reason;
     if (select_whole_batch(&s) == 0 || dry_run) {
         r = bulk(c, &s, p, LIVE, dry_run, rep);
@@ -322,14 +327,13 @@ int
 call_retry(struct call *c)
 {
     const PbRetry *in = c->req->retry;
-    PbBulkReply *rep = bulk_reply(c);
-    struct page_op *p = call_array(c, 1, sizeof(*p));
+    PbBulkReply *rep;
+    struct page_op *p;
     struct selection s = {0};
-    int r = begin(c, in->select, &s, rep);
+    int r = begin(c, in->select, retry_run, &s, &p, &rep);
 
-    if (r < 0 || p == NULL)
-        return r < 0 ? r : -ENOBUFS;
-    p->op.run = retry_run;
+    if (r < 0)
+        return r;
     r = bulk(c, &s, p, FINAL & ~(1u << STORE_SUCCEEDED), PB_GET(in, dry_run, 0), rep);
     return r < 0 ? r : answer(c, rep);
 }
@@ -355,17 +359,16 @@ int
 call_purge(struct call *c)
 {
     const PbPurge *in = c->req->purge;
-    PbBulkReply *rep = bulk_reply(c);
-    struct page_op *p = call_array(c, 1, sizeof(*p));
+    PbBulkReply *rep;
+    struct page_op *p;
     struct selection s = {0};
-    int r = begin(c, in->select, &s, rep);
+    int r = begin(c, in->select, purge_run, &s, &p, &rep);
 
-    if (r < 0 || p == NULL)
-        return r < 0 ? r : -ENOBUFS;
+    if (r < 0)
+        return r;
     if (s.f.states & ~FINAL)
         return call_fail(c, PB_ERROR__CODE__INVALID, "select.states",
                          "only finished jobs can be purged");
-    p->op.run = purge_run;
     r = bulk(c, &s, p, FINAL, PB_GET(in, dry_run, 0), rep);
     return r < 0 ? r : answer(c, rep);
 }

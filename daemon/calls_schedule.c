@@ -180,7 +180,8 @@ refuse_name(struct call *c, const char *name, bool in_config)
             name);
     else
         (void)call_fail(c, PB_ERROR__CODE__CONFLICT, "spec.name",
-                        "there is a schedule \"%.100s\"; replace it or take another name",
+                        "there is a schedule \"%.100s\"; ask to replace it (--replace), "
+                        "or take another name",
                         name);
     return -EEXIST;
 }
