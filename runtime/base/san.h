@@ -28,6 +28,18 @@
 #define GO_TSAN 0
 #endif
 
+/* Around a system call on an fd that another thread may close at that moment, where the kernel
+ * is the judge of which came first: TSan takes an fd for memory, and its use for a read. */
+#if GO_TSAN
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+#define GO_FD_RACE_BEGIN() AnnotateIgnoreReadsBegin(__FILE__, __LINE__)
+#define GO_FD_RACE_END()   AnnotateIgnoreReadsEnd(__FILE__, __LINE__)
+#else
+#define GO_FD_RACE_BEGIN() ((void)0)
+#define GO_FD_RACE_END()   ((void)0)
+#endif
+
 #define GO_NO_SANITIZE                                                                   \
     __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize("undefined")))
 

@@ -45,6 +45,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/lck.h"
+#include "runtime/base/san.h"
 #include "runtime/context/hook.h"
 #include "runtime/net/fd.h"
 #include "runtime/sched/blocking.h"
@@ -305,8 +306,14 @@ ctl(int op, int fd, uint32_t seq, uint32_t events)
 {
     struct epoll_event ev = {.events = events | EPOLLET,
                              .data = {.u64 = (uint64_t)seq << 32 | (uint32_t)fd}};
+    int r;
 
-    return GO_ERRNO(epoll_ctl(epoll_fd, op, fd, &ev));
+    /* A wait may begin between go_fd_close()'s detach() and its close(): end_late_waits()
+     * then settles it. */
+    GO_FD_RACE_BEGIN();
+    r = GO_ERRNO(epoll_ctl(epoll_fd, op, fd, &ev));
+    GO_FD_RACE_END();
+    return r;
 }
 
 /* From here on the number stands for another file, or none: nobody waits for that one yet.

@@ -70,6 +70,7 @@ def a_job_is_told_from_queued_to_its_result(d):
 def watching_goes_on_without_a_gap_after_kill_9(d):
     d.start()
     with watch(d, "--json", "--no-progress", "--since", "0") as w, d.client() as c:
+        until(lambda: waiters(d) == 1, "the watcher waits")  # it does not retry its first call
         ids = []
         for _ in range(3):
             ids += c.call("submit", {"jobs": [SUM] * 200})["ids"]
