@@ -104,6 +104,24 @@ state_bits(PbJob__State s)
     return (unsigned)s < sizeof(bits) / sizeof(bits[0]) ? bits[s] : 0;
 }
 
+/* What is no state or kind, or that of a newer client, must not select as if nothing had been
+ * said: it would mean all jobs. */
+static int
+check_words(struct call *c, const PbSelector *in)
+{
+    for (size_t i = 0; i < in->n_states; i++)
+        if (state_bits(in->states[i]) == 0)
+            return call_fail(c, PB_ERROR__CODE__INVALID, "select.states",
+                             "%d is not the state of any job", (int)in->states[i]);
+    for (size_t i = 0; i < in->n_kinds; i++)
+        if (in->kinds[i] == PB_JOB__KIND__KIND_NONE ||
+            protobuf_c_enum_descriptor_get_value(&pb_job__kind__descriptor,
+                                                 (int)in->kinds[i]) == NULL)
+            return call_fail(c, PB_ERROR__CODE__INVALID, "select.kinds",
+                             "%d is not the kind of any job", (int)in->kinds[i]);
+    return 0;
+}
+
 /* NULL: any. */
 static const char *
 label_value(const PbSelector__LabelsEntry *l)
@@ -121,7 +139,9 @@ select_init(struct call *c, const PbSelector *in, unsigned want, struct selectio
         *ret = s;
         return 0;
     }
-    r = select_schedule(c, in, &s.f.schedule);
+    r = check_words(c, in);
+    if (r == 0)
+        r = select_schedule(c, in, &s.f.schedule);
     if (r < 0)
         return r;
     r = select_batch(c, in->has_batch, in->batch, in->batch_name, &s.f.batch);

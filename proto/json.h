@@ -46,7 +46,8 @@ const char *proto_enum_text(const ProtobufCEnumDescriptor *e, int value,
                             char out[PROTO_ENUM_TEXT_MAX]);
 
 /* The value that a text, in any case, with or without its prefix, stands for; 0 or -EINVAL.
- * err, where given, lists the known ones. */
+ * err, where given, lists the known ones. "none", where it only stands for "not set", is not
+ * among them: JSON may carry it, but nobody means it. */
 int proto_enum_parse(const ProtobufCEnumDescriptor *e, const char *text, int *ret,
                      const char *path, struct proto_err *err);
 

@@ -148,7 +148,14 @@ parse_bytes(struct parser *p, json_t *json, ProtobufCBinaryData *ret)
     return 0;
 }
 
-/* Lists the known names of an enum, as many as fit. */
+/* The value 0 that stands for "not set" in some enums: it is read, but nobody has to say it. */
+static bool
+means_unset(const ProtobufCEnumDescriptor *e, const ProtobufCEnumValue *v)
+{
+    return v->value == 0 && strcmp(field_enum_name(e, v->name), "NONE") == 0;
+}
+
+/* Lists the names of an enum that say something, as many as fit. */
 static int
 fail_enum(struct proto_err *err, const char *path, const ProtobufCEnumDescriptor *e,
           const char *text)
@@ -157,9 +164,12 @@ fail_enum(struct proto_err *err, const char *path, const ProtobufCEnumDescriptor
     size_t len = 0;
 
     for (unsigned i = 0; i < e->n_values; i++) {
-        int n = snprintf(known + len, sizeof(known) - len, "%s%s", i > 0 ? ", " : "",
-                         proto_enum_text(e, e->values[i].value, name));
+        int n;
 
+        if (means_unset(e, &e->values[i]))
+            continue;
+        n = snprintf(known + len, sizeof(known) - len, "%s%s", len > 0 ? ", " : "",
+                     proto_enum_text(e, e->values[i].value, name));
         if ((size_t)n >= sizeof(known) - len) {
             memcpy(known + sizeof(known) - 4, "...", 4);
             break;
@@ -180,24 +190,36 @@ same_word(const char *a, const char *b)
     return *a == *b;
 }
 
-int
-proto_enum_parse(const ProtobufCEnumDescriptor *e, const char *text, int *ret,
-                 const char *path, struct proto_err *err)
+/* NULL: no value has that name. */
+static const ProtobufCEnumValue *
+find_enum(const ProtobufCEnumDescriptor *e, const char *text)
 {
     for (unsigned i = 0; i < e->n_values; i++) {
         const ProtobufCEnumValue *v = &e->values[i];
 
-        if (same_word(text, v->name) || same_word(text, field_enum_name(e, v->name))) {
-            *ret = v->value;
-            return 0;
-        }
+        if (same_word(text, v->name) || same_word(text, field_enum_name(e, v->name)))
+            return v;
     }
-    return err == NULL ? -EINVAL : fail_enum(err, path, e, text);
+    return NULL;
+}
+
+int
+proto_enum_parse(const ProtobufCEnumDescriptor *e, const char *text, int *ret,
+                 const char *path, struct proto_err *err)
+{
+    const ProtobufCEnumValue *v = find_enum(e, text);
+
+    if (v == NULL || means_unset(e, v))
+        return err == NULL ? -EINVAL : fail_enum(err, path, e, text);
+    *ret = v->value;
+    return 0;
 }
 
 static int
 parse_enum(struct parser *p, const ProtobufCEnumDescriptor *e, json_t *json, int *ret)
 {
+    const ProtobufCEnumValue *found;
+
     if (json_is_integer(json)) {
         json_int_t v = json_integer_value(json);
         char text[24];
@@ -212,7 +234,11 @@ parse_enum(struct parser *p, const ProtobufCEnumDescriptor *e, json_t *json, int
     }
     if (!json_is_string(json))
         return fail_type(p, "string", json);
-    return proto_enum_parse(e, json_string_value(json), ret, p->path.text, p->err);
+    found = find_enum(e, json_string_value(json));
+    if (found == NULL)
+        return fail_enum(p->err, p->path.text, e, json_string_value(json));
+    *ret = found->value;
+    return 0;
 }
 
 static int

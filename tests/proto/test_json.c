@@ -381,6 +381,30 @@ enum_text_goes_both_ways(void **state)
     assert_non_null(strstr(err.text, "..."));
 }
 
+static void
+only_what_may_be_said_is_offered(void **state)
+{
+    static const ProtobufCEnumDescriptor *const all[] = {
+        &pb_job__state__descriptor, &pb_job__kind__descriptor,
+        &pb_schedule__change__descriptor};
+    struct proto_err err;
+    int v;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        assert_int_equal(proto_enum_parse(all[i], "bogus", &v, "x", &err), -EINVAL);
+        assert_null(strstr(err.text, "none"));
+        assert_null(strstr(err.text, "one of ,"));
+        assert_int_equal(proto_enum_parse(all[i], "none", &v, "x", &err), -EINVAL);
+        assert_non_null(strstr(err.text, "unknown value \"none\""));
+    }
+    /* A word that merely is the first of its enum stays one. */
+    assert_int_equal(
+        proto_enum_parse(&pb_schedule_spec__missed__descriptor, "bogus", &v, "x", &err),
+        -EINVAL);
+    assert_non_null(strstr(err.text, "one of once, skip, all"));
+}
+
 int
 main(void)
 {
@@ -398,6 +422,7 @@ main(void)
         cmocka_unit_test(pretty_form_is_indented),
         cmocka_unit_test(any_message_survives_json),
         cmocka_unit_test(enum_text_goes_both_ways),
+        cmocka_unit_test(only_what_may_be_said_is_offered),
     };
 
     return cmocka_run_group_tests_name("json", tests, NULL, NULL);

@@ -47,6 +47,23 @@ def a_wrong_field_is_named_with_its_job(d):
         assert c.call("stats", {})["counts"]["total"] == 0
 
 
+def a_word_that_is_no_state_or_kind_does_not_select_all_jobs(d):
+    d.start()
+    with d.client() as c:
+        c.run({"sum": {"numbers": [1]}})
+        for select, field in ({"states": ["none"]}, "states"), ({"kinds": ["none"]}, "kinds"):
+            for call in "list", "purge", "cancel", "retry":
+                got = c.refused(call, {"select": select})
+                assert got == ("invalid", f"select.{field}"), (call, got)
+        assert c.call("stats", {})["counts"]["total"] == 1
+    for option, known in ("--state", "scheduled, queued, running, succeeded, failed, "
+                          "cancelled, dead"), ("--kind", "fetch, read, sum, sql, timer"):
+        for word in "bogus", "none":
+            r = d.ctl("purge", option, word)
+            assert r.returncode == 2 and r.stderr == (
+                f'goctl: {option}: unknown value "{word}", expected one of {known}\n'), r.stderr
+
+
 def what_is_no_request_gets_an_error_and_costs_nothing_else(d):
     d.start()
     with d.client() as c:
