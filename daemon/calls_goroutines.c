@@ -5,6 +5,7 @@
 
 #include "daemon/call.h"
 #include "daemon/dispatch.h"
+#include "daemon/store/pool.h"
 #include "runtime/go.h"
 
 /*
@@ -347,6 +348,22 @@ keep_family(struct looks *all, int64_t root)
     return 0;
 }
 
+/* Refuses: there is no goroutine of that job. */
+static int
+not_running(struct call *c, int64_t id)
+{
+    struct store_jobs jobs = {.v = NULL};
+    int r = CALL_READ(c, rd, store_read_job(rd, id, 0, &jobs));
+
+    store_jobs_free(&jobs);
+    if (r < 0)
+        return r;
+    return r == 0 ? call_fail(c, PB_ERROR__CODE__NOT_FOUND, "job", "there is no job %lld",
+                              (long long)id)
+                  : call_fail(c, PB_ERROR__CODE__CONFLICT, "job", "job %lld does not run",
+                              (long long)id);
+}
+
 int
 call_stack(struct call *c)
 {
@@ -356,8 +373,7 @@ call_stack(struct call *c)
     int r;
 
     if (!dispatch_look(c->d->dispatch, id, &job) || job.goroutine == 0)
-        return call_fail(c, PB_ERROR__CODE__CONFLICT, "job", "job %lld does not run",
-                         (long long)id);
+        return not_running(c, id);
     r = look(&all);
     if (r < 0)
         return r;

@@ -54,7 +54,10 @@ def a_jobs_stack_is_that_of_all_its_goroutines(d):
         ended = lambda: c.call("get", {"job": job})["state"] == "cancelled"
         until(ended, "its end")
         assert c.refused("stack", {"job": job}) == ("conflict", "job")
-    assert goctl(d, "stack", str(job)).returncode == 4
+        assert c.refused("stack", {"job": other + 1}) == ("not_found", "job")
+    for absent, says in (job, "does not run"), (other + 1, f"there is no job {other + 1}"):
+        r = goctl(d, "stack", str(absent))
+        assert r.returncode == 4 and says in r.stderr, r.stderr
     assert goctl(d, "stack", "x").returncode == 2
 
 
