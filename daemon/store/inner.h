@@ -246,6 +246,11 @@ void store_unlock(int fd);
 void store_wal_ahead(struct store *st);
 int store_wal_tidy(struct store *st);
 
+/* tables.c: make in db the tables of schema `to` out of those of `from` (0: none); SQLite's
+ * result. And refuse a file whose tables are not those of its schema. */
+int store_migrate_to(sqlite3 *db, int64_t from, int64_t to);
+int store_tables_check(struct store *st, int64_t version);
+
 /* recover.c: start the next epoch, inside a transaction. */
 int store_recover(struct store *st);
 

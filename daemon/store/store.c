@@ -22,11 +22,6 @@
 
 #define WAL_AHEAD_MAX (1 << 20)
 
-/* Schema version n is reached from n - 1 by migrations[n]. */
-static const char *const migrations[STORE_SCHEMA_VERSION + 1] = {
-    [1] = store_schema_sql,
-};
-
 static int
 exec_text(struct store *st, const char *sql)
 {
@@ -113,17 +108,20 @@ static int
 migrate(struct store *st, int64_t from)
 {
     char sql[128];
-    int r = 0;
+    int rc, r;
 
     if (from == STORE_SCHEMA_VERSION)
         return 0;
     r = exec_text(st, "BEGIN IMMEDIATE");
-    for (int64_t v = from + 1; r == 0 && v <= STORE_SCHEMA_VERSION; v++)
-        r = exec_text(st, migrations[v]);
+    if (r < 0)
+        return r;
+    rc = store_migrate_to(st->db, from, STORE_SCHEMA_VERSION);
+    if (rc != SQLITE_OK)
+        return store_sqlite_err(st, rc, "preparing the store");
     snprintf(sql, sizeof(sql),
              "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
              STORE_APPLICATION_ID, STORE_SCHEMA_VERSION);
-    return r < 0 ? r : exec_text(st, sql);
+    return exec_text(st, sql);
 }
 
 static int
@@ -201,6 +199,8 @@ open_db(struct store *st, const struct store_opts *o, int64_t now_ms)
     }
     sqlite3_busy_timeout(st->db, 5000);
     r = identify(st, &version);
+    if (r == 0)
+        r = store_tables_check(st, version);
     if (r == 0)
         r = configure(st, o, version == 0);
     if (r == 0)

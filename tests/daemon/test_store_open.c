@@ -149,14 +149,22 @@ make_file(const char *path, const void *data, size_t len)
     close(fd);
 }
 
+/* keep_log: as a killed process leaves it. */
 static void
-exec(const char *path, const char *sql)
+exec_as(const char *path, bool keep_log, const char *sql)
 {
     sqlite3 *db = NULL;
 
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep_log, NULL);
     assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
+}
+
+static void
+exec(const char *path, const char *sql)
+{
+    exec_as(path, false, sql);
 }
 
 static void
@@ -192,6 +200,135 @@ a_newer_schema_is_refused(void **state)
     exec(f->path, "PRAGMA user_version = 99");
     assert_int_equal(open_fails(f->path, err, sizeof(err)), -EPROTO);
     assert_non_null(strstr(err, "newer gojobd (schema 99"));
+}
+
+static char *
+content(const char *path, size_t *ret_len)
+{
+    struct stat sb;
+    char *data;
+    int fd = open(path, O_RDONLY);
+
+    assert_true(fd >= 0 && fstat(fd, &sb) == 0);
+    *ret_len = (size_t)sb.st_size;
+    data = malloc(*ret_len);
+    assert_non_null(data);
+    assert_int_equal(read(fd, data, *ret_len), *ret_len);
+    close(fd);
+    return data;
+}
+
+/* The file is refused with that finding, and stays as it is. */
+static void
+refused_as(const char *path, const char *finding)
+{
+    char err[400];
+    size_t len, len_after;
+    char *before = content(path, &len), *after;
+
+    assert_int_equal(open_fails(path, err, sizeof(err)), -EPROTO);
+    if (strstr(err, finding) == NULL || strstr(err, path) != err ||
+        strstr(err, "choose another state_dir") == NULL)
+        fail_msg("%s", err);
+    after = content(path, &len_after);
+    assert_int_equal(len_after, len);
+    assert_memory_equal(after, before, len);
+    free(before);
+    free(after);
+}
+
+static void
+what_an_unreleased_build_wrote_is_refused_and_left_alone(void **state)
+{
+    static const struct {
+        const char *change, *finding;
+    } cases[] = {
+        {"ALTER TABLE batch DROP COLUMN schedule",
+         "column 9 of its table batch is \"n_blocked INTEGER NOT NULL\", not \"schedule"},
+        {"ALTER TABLE batch DROP COLUMN n_dead",
+         "column 17 of its table batch is nothing, not \"n_dead"},
+        {"ALTER TABLE job ADD COLUMN more",
+         "column 16 of its table job is \"more \", not nothing"},
+        {"ALTER TABLE result RENAME COLUMN data TO body",
+         "column 2 of its table result is \"body BLOB NOT NULL\", not \"data BLOB"},
+        {"DROP TABLE span; CREATE TABLE span (batch INTEGER NOT NULL, first INTEGER NOT "
+         "NULL,"
+         " last INTEGER NOT NULL)",
+         "column 1 of its table span is \"batch INTEGER NOT NULL\", not"},
+        {"DROP TABLE queue_file", "it has no table queue_file"},
+        {"DROP TABLE sweep", "it has no table sweep"},
+        {"DROP INDEX request_created", "it has no index request_created"},
+    };
+    struct fixture *f = *state;
+    char path[100], copy[200];
+
+    submit(f, 0, 3, NULL);
+    store_close(f->st);
+    f->st = NULL;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(path, sizeof(path), "%s/old%zu.db", f->dir, i);
+        snprintf(copy, sizeof(copy), "VACUUM INTO '%s'", path);
+        exec(f->path, copy);
+        exec(path, cases[i].change);
+        refused_as(path, cases[i].finding);
+    }
+    snprintf(path, sizeof(path), "%s/first.db", f->dir);
+    exec(path, "PRAGMA application_id = 0x474f4a42; PRAGMA user_version = 1;"
+               "CREATE TABLE meta (one INTEGER PRIMARY KEY, epoch INTEGER);"
+               "CREATE TABLE job (id INTEGER PRIMARY KEY, state INTEGER);");
+    refused_as(path, "it has no table attempt");
+}
+
+static void
+the_log_of_what_is_refused_stays_too(void **state)
+{
+    struct fixture *f = *state;
+    char log[100];
+    size_t len, len_after;
+    char *before, *after;
+
+    submit(f, 0, 3, NULL);
+    store_close(f->st);
+    f->st = NULL;
+    exec_as(f->path, true, "DROP INDEX request_created");
+    snprintf(log, sizeof(log), "%s-wal", f->path);
+    before = content(log, &len);
+    assert_true(len > 0);
+    refused_as(f->path, "it has no index request_created");
+    after = content(log, &len_after);
+    assert_int_equal(len_after, len);
+    assert_memory_equal(after, before, len);
+    free(before);
+    free(after);
+}
+
+static void
+what_people_do_to_a_store_of_this_schema_does_not_matter(void **state)
+{
+    static const char *const changes[] = {
+        "ANALYZE",
+        "CREATE INDEX aaa_mine ON job (created); CREATE INDEX zzz_mine ON job (created)",
+        "CREATE TABLE batch_notes (id INTEGER); CREATE VIEW dead AS SELECT * FROM job",
+        /* Other words for the same table. */
+        "ALTER TABLE batch ADD COLUMN more; ALTER TABLE batch DROP COLUMN more",
+        "ALTER TABLE result RENAME TO r; CREATE TABLE  \"result\"(id integer primary key,"
+        "\n\tdata blob not null /* as before */); INSERT INTO result SELECT * FROM r;"
+        " DROP TABLE r",
+        "VACUUM",
+    };
+    struct fixture *f = *state;
+    int jobs = 0;
+
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        submit(f, 0, 3, NULL);
+        jobs += 3;
+        store_close(f->st);
+        f->st = NULL;
+        exec(f->path, changes[i]);
+        fixture_reopen(f);
+        assert_int_equal(store_backlog(f->st), jobs);
+        verify(f);
+    }
 }
 
 static void
@@ -319,6 +456,9 @@ main(void)
         CASE(a_second_daemon_is_told_who_has_the_store),
         CASE(files_that_are_not_ours_are_left_alone),
         CASE(a_newer_schema_is_refused),
+        CASE(what_an_unreleased_build_wrote_is_refused_and_left_alone),
+        CASE(the_log_of_what_is_refused_stays_too),
+        CASE(what_people_do_to_a_store_of_this_schema_does_not_matter),
         CASE(damage_is_named_by_verify),
         CASE(a_file_overwritten_with_noise_is_an_error_not_a_crash),
         CASE(a_backup_holds_what_was_committed_and_opens),
