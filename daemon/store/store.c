@@ -73,6 +73,11 @@ identify(struct store *st, int64_t *ret_version)
     if (app != STORE_APPLICATION_ID)
         return store_refuse(st, -EILSEQ, "%s is the database of another application",
                             st->path);
+    if (*ret_version < 1)
+        return store_refuse(st, -EUCLEAN,
+                            "%s is damaged: its schema has the number %lld; restore a "
+                            "backup",
+                            st->path, (long long)*ret_version);
     if (*ret_version > STORE_SCHEMA_VERSION)
         return store_refuse(
             st, -EPROTO,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/store/inner.h"
+#include "runtime/base/check.h"
 
 /*
  * Whether the tables of a file are those that its schema's number promises. Builds between
@@ -41,6 +42,7 @@ store_migrate_to(sqlite3 *db, int64_t from, int64_t to)
 {
     int rc = SQLITE_OK;
 
+    ENSURE(from >= 0 && to <= STORE_SCHEMA_VERSION);
     for (int64_t v = from + 1; rc == SQLITE_OK && v <= to; v++)
         rc = sqlite3_exec(db, migrations[v], NULL, NULL, NULL);
     return rc;

@@ -190,7 +190,7 @@ files_that_are_not_ours_are_left_alone(void **state)
 }
 
 static void
-a_newer_schema_is_refused(void **state)
+a_newer_schema_and_none_are_refused(void **state)
 {
     struct fixture *f = *state;
     char err[256];
@@ -200,16 +200,20 @@ a_newer_schema_is_refused(void **state)
     exec(f->path, "PRAGMA user_version = 99");
     assert_int_equal(open_fails(f->path, err, sizeof(err)), -EPROTO);
     assert_non_null(strstr(err, "newer gojobd (schema 99"));
+    exec(f->path, "PRAGMA user_version = -1");
+    assert_int_equal(open_fails(f->path, err, sizeof(err)), -EUCLEAN);
+    assert_non_null(strstr(err, "its schema has the number -1"));
 }
 
 static char *
 content(const char *path, size_t *ret_len)
 {
-    struct stat sb;
+    struct stat sb = {.st_size = 0};
     char *data;
     int fd = open(path, O_RDONLY);
 
-    assert_true(fd >= 0 && fstat(fd, &sb) == 0);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &sb), 0);
     *ret_len = (size_t)sb.st_size;
     data = malloc(*ret_len);
     assert_non_null(data);
@@ -305,15 +309,16 @@ the_log_of_what_is_refused_stays_too(void **state)
 static void
 what_people_do_to_a_store_of_this_schema_does_not_matter(void **state)
 {
+    static const char other_words[] =
+        "ALTER TABLE result RENAME TO r; CREATE TABLE  \"result\"(id integer primary key,"
+        "\n\tdata blob not null /* as before */); INSERT INTO result SELECT * FROM r;"
+        " DROP TABLE r";
     static const char *const changes[] = {
         "ANALYZE",
         "CREATE INDEX aaa_mine ON job (created); CREATE INDEX zzz_mine ON job (created)",
         "CREATE TABLE batch_notes (id INTEGER); CREATE VIEW dead AS SELECT * FROM job",
-        /* Other words for the same table. */
         "ALTER TABLE batch ADD COLUMN more; ALTER TABLE batch DROP COLUMN more",
-        "ALTER TABLE result RENAME TO r; CREATE TABLE  \"result\"(id integer primary key,"
-        "\n\tdata blob not null /* as before */); INSERT INTO result SELECT * FROM r;"
-        " DROP TABLE r",
+        other_words,
         "VACUUM",
     };
     struct fixture *f = *state;
@@ -455,7 +460,7 @@ main(void)
         CASE(ids_are_never_used_twice),
         CASE(a_second_daemon_is_told_who_has_the_store),
         CASE(files_that_are_not_ours_are_left_alone),
-        CASE(a_newer_schema_is_refused),
+        CASE(a_newer_schema_and_none_are_refused),
         CASE(what_an_unreleased_build_wrote_is_refused_and_left_alone),
         CASE(the_log_of_what_is_refused_stays_too),
         CASE(what_people_do_to_a_store_of_this_schema_does_not_matter),
