@@ -21,7 +21,6 @@
 
 #define EARLY_MAX     4096
 #define STOP_PATIENCE (5 * GO_SECOND)
-#define FEW           16   /* jobs that the writer's goroutine starts by itself */
 #define AHEAD_TIME    0.02 /* s: as many jobs are claimed ahead as end in this time */
 
 struct daemon *
@@ -197,9 +196,8 @@ forget_early_locked(struct dispatch *dp)
         free(dp->early[--dp->n_early].reason);
 }
 
-/* mu is held. */
-static void
-register_locked(struct dispatch *dp, struct task *t)
+void
+dispatch_register_locked(struct dispatch *dp, struct task *t)
 {
     struct task **head = dispatch_slot(dp, t->claim.id);
 
@@ -298,7 +296,7 @@ start_tasks(struct dispatch *dp, struct task **v, size_t n)
 {
     go_mutex_lock(&dp->mu);
     for (size_t i = 0; i < n; i++) {
-        register_locked(dp, v[i]);
+        dispatch_register_locked(dp, v[i]);
         if (!room_or_line_locked(dp, v[i]))
             v[i] = NULL;
     }
@@ -330,13 +328,13 @@ launch_few(struct dispatch *dp)
 {
     const struct plan *p = &dp->plan;
     struct job_env *env = daemon_env(dp->d);
-    struct task *v[FEW];
+    struct task *v[PLAN_FEW];
     size_t n = 0, want = 0;
 
-    for (int i = 0; i < p->n_lanes && want <= FEW; i++)
+    for (int i = 0; i < p->n_lanes && want <= PLAN_FEW; i++)
         want += p->claims[i].n;
-    for (int i = 0; i < p->n_lanes && want <= FEW; i++)
-        n += make_tasks(dp, env, &p->claims[i], 0, v + n, FEW - n);
+    for (int i = 0; i < p->n_lanes && want <= PLAN_FEW; i++)
+        n += make_tasks(dp, env, &p->claims[i], 0, v + n, PLAN_FEW - n);
     job_env_unref(env);
     if (n == want) {
         start_tasks(dp, v, n);
@@ -402,9 +400,12 @@ rode(struct store_op *op)
 {
     struct dispatch *dp =
         (struct dispatch *)((char *)op - offsetof(struct dispatch, plan.op));
-    bool over = op->result >= 0 && (dp->plan.n_lanes == 0 || launch_few(dp));
+    bool over =
+        op->result >= 0 && (dp->plan.n_lanes == 0 || dp->n_instant > 0 || launch_few(dp));
     bool wake;
 
+    while (dp->n_instant > 0)
+        dp->instant[--dp->n_instant]->void_ = op->result < 0;
     go_mutex_lock(&dp->mu);
     dp->riding = false;
     dp->landed = !over;
@@ -551,7 +552,7 @@ dispatch_finished(struct dispatch *dp, struct task *t)
 {
     struct task **link = dispatch_slot(dp, t->claim.id);
 
-    if (t->op.result < 0)
+    if (t->op.result < 0 && !t->void_)
         log_error("the end of job %lld could not be recorded: %s", (long long)t->claim.id,
                   t->op.err);
     go_mutex_lock(&dp->mu);

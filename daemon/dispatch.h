@@ -57,6 +57,12 @@ void dispatch_tell(struct dispatch *dp, struct event_cursor events);
 /* A claim to go with the transaction that is about to begin, or NULL. */
 struct store_op *dispatch_ride(struct dispatch *dp);
 
+/* Such a claim has been carried out, with a result above 0, and is not committed yet: run
+ * here and now what it holds if all of that is instant (jobs/kind.h). The ends, linked by
+ * next_, to go with the same transaction; or NULL. So a small sum costs one sync, not two,
+ * and no other than those who waited for its submission wait for it. */
+struct store_op *dispatch_instant(struct dispatch *dp);
+
 /* Jobs may have become claimable for a reason that makes no event (a queue resumed). */
 void dispatch_poke(struct dispatch *dp);
 

@@ -40,8 +40,10 @@ struct dispatch {
     bool claiming; /* a claim is under way, from its plan to the start of its tasks */
     bool riding;   /* it goes with the writer's transaction that is under way */
     bool landed;   /* it did, and has been answered: its tasks are to be started */
-    bool ended;    /* the claiming goroutine has */
-    bool stop;     /* start no more */
+    struct task *instant[PLAN_FEW]; /* those it ran within the transaction */
+    size_t n_instant;
+    bool ended; /* the claiming goroutine has */
+    bool stop;  /* start no more */
     bool hurry;
     int64_t again_at;
     int64_t limit, lane_max;
@@ -76,5 +78,8 @@ dispatch_find_locked(struct dispatch *dp, int64_t id)
         t = t->hash_next;
     return t;
 }
+
+/* t has been claimed. mu is held. */
+void dispatch_register_locked(struct dispatch *dp, struct task *t);
 
 #endif

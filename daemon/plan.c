@@ -4,9 +4,11 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "jobs/kind.h"
 #include "runtime/time/timer.h"
 
-#define SPEC_BYTES (8 << 20) /* of the specs of one claim of one lane */
+#define SPEC_BYTES    (8 << 20) /* of the specs of one claim of one lane */
+#define INSTANT_BYTES 4096      /* of the specs of jobs that run within a transaction */
 
 struct lane {
     int64_t lane;
@@ -183,6 +185,21 @@ claim_lanes(struct store *st, struct plan *p, const struct lane *v, int n)
     return r;
 }
 
+/* A few short jobs of a kind that has instant ones, and nothing that a limit holds back
+ * and that their ends would set free. */
+static bool
+may_be_instant(const struct plan *p)
+{
+    const struct store_claims *c = &p->claims[0];
+    const struct job_kind *kind;
+
+    if (p->n_lanes != 1 || p->more || p->held || p->stuck || c->n > PLAN_FEW ||
+        c->text_len > INSTANT_BYTES || STORE_LANE_SUSPECT(c->v[0].lane))
+        return false;
+    kind = job_kind_find(STORE_LANE_KIND(c->v[0].lane));
+    return kind != NULL && kind->instant != NULL;
+}
+
 static int
 plan_run(struct store *st, struct store_op *op)
 {
@@ -201,7 +218,8 @@ plan_run(struct store *st, struct store_op *op)
     p->more = n == PLAN_LANES;
     qsort(lanes, (size_t)n, sizeof(lanes[0]), by_priority);
     lanes_turn(lanes, n, p->turn);
-    return claim_lanes(st, p, lanes, n);
+    r = claim_lanes(st, p, lanes, n);
+    return r < 0 ? r : may_be_instant(p);
 }
 
 void

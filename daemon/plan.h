@@ -12,7 +12,10 @@
 #include "daemon/store/queue.h"
 #include "daemon/store/writer.h"
 
-enum { PLAN_LANES = 256 };
+enum {
+    PLAN_LANES = 256,
+    PLAN_FEW = 16, /* jobs that the writer's goroutine starts, or runs, by itself */
+};
 
 struct plan_queue {
     int64_t running;
@@ -21,7 +24,7 @@ struct plan_queue {
 };
 
 struct plan {
-    struct store_op op;
+    struct store_op op; /* its result is 1 if dispatch_instant() may be worth a call */
 
     /* In: filled before each claim. */
     int64_t room;                          /* of limits.running */

@@ -105,6 +105,12 @@ rider(void *arg)
     return dispatch_ride(((struct service *)arg)->d.dispatch);
 }
 
+static struct store_op *
+late(void *arg)
+{
+    return dispatch_instant(((struct service *)arg)->d.dispatch);
+}
+
 static void
 on_failed(void *arg, const char *why)
 {
@@ -229,6 +235,7 @@ start(struct service *s, const struct config *cfg)
     struct store_writer_opts wo = {.keep = keep_of(cfg),
                                    .group = cfg->store.group,
                                    .rider = rider,
+                                   .late = late,
                                    .on_events = on_events,
                                    .on_failed = on_failed,
                                    .arg = s};

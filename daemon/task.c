@@ -114,8 +114,8 @@ static void
 finish_done(struct store_op *op)
 {
     struct task *t = task_of(op);
-    bool full =
-        op->result == -ENOSPC && !LOAD(&dispatch_daemon(t->dp)->draining, RELAXED);
+    bool full = op->result == -ENOSPC && !t->void_ &&
+                !LOAD(&dispatch_daemon(t->dp)->draining, RELAXED);
 
     if (full && !t->held_up) {
         t->held_up = true;
@@ -129,8 +129,9 @@ finish_done(struct store_op *op)
     dispatch_finished(t->dp, t);
 }
 
+/* The attempt is over: t->op is ready to be handed to the writer. */
 static void
-post(struct task *t, enum store_outcome outcome)
+end(struct task *t, enum store_outcome outcome)
 {
     t->fin.id = t->claim.id;
     t->fin.attempt = t->claim.attempt;
@@ -143,8 +144,14 @@ post(struct task *t, enum store_outcome outcome)
     t->op.run = finish_run;
     t->op.run_all = finish_run_all;
     t->op.done = finish_done;
-    go_park_soon(1);
     dispatch_ended(t->dp, t, outcome == STORE_END_SUCCEEDED);
+}
+
+static void
+post(struct task *t, enum store_outcome outcome)
+{
+    go_park_soon(1);
+    end(t, outcome);
     store_writer_post(dispatch_daemon(t->dp)->writer, &t->op);
 }
 
@@ -360,6 +367,21 @@ task_main(struct task *t)
         outcome = run_spec(t, spec);
     proto_arena_free(&mem);
     post(t, outcome);
+}
+
+bool
+task_is_instant(struct task *t, struct proto_arena *mem, const PbJobSpec **ret)
+{
+    const struct job_kind *kind = job_kind_find(STORE_LANE_KIND(t->claim.lane));
+
+    *ret = read_spec(t, mem);
+    return *ret != NULL && kind != NULL && kind->instant != NULL && kind->instant(*ret);
+}
+
+void
+task_run_now(struct task *t, const PbJobSpec *spec)
+{
+    end(t, run_spec(t, spec));
 }
 
 int64_t

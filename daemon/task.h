@@ -10,6 +10,7 @@
 #ifndef GOJOBD_DAEMON_TASK_H
 #define GOJOBD_DAEMON_TASK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/dispatch.h"
@@ -42,6 +43,7 @@ struct task {
     struct proto_buf packed;
     char *error;
     bool held_up; /* by a full disk */
+    bool void_;   /* the writer's: its start has not been committed and never will be */
 
     uint8_t spec[];
 };
@@ -53,6 +55,14 @@ void task_free(struct task *t);
 
 /* Start its goroutine: its id, or -ENOMEM (then nothing was started). */
 int64_t task_start(struct task *t);
+
+/* Whether t's spec, which is read into mem, makes an instant job (job_kind.instant). The
+ * caller frees mem in any case. */
+bool task_is_instant(struct task *t, struct proto_arena *mem, const PbJobSpec **ret);
+
+/* Run an instant job here and now. Its end is t->op, which is for the caller to have carried
+ * out in the transaction that starts the job. */
+void task_run_now(struct task *t, const PbJobSpec *spec);
 
 /* Record the end of an attempt that never ran. */
 void task_give_up(struct task *t, enum store_outcome outcome, int code,

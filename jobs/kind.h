@@ -19,6 +19,7 @@
 #ifndef GOJOBD_JOBS_KIND_H
 #define GOJOBD_JOBS_KIND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -75,6 +76,10 @@ struct job_kind {
 
     /* 0, or a negative errno with run->err set. */
     int (*run)(struct job_run *run);
+
+    /* Whether running this spec, which is short, takes microseconds, waits for nothing and
+     * leaves no trace but its result. NULL: never. */
+    bool (*instant)(const PbJobSpec *spec);
 };
 
 extern const struct job_kind job_fetch, job_read, job_sum, job_sql, job_timer;

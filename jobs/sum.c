@@ -249,10 +249,19 @@ sum_run(struct job_run *run)
                            : sum_inline(run, s->has_parts ? parts : 1);
 }
 
+static bool
+sum_instant(const PbJobSpec *spec)
+{
+    const PbSumSpec *s = spec->sum;
+
+    return s->numbers != NULL && s->file == NULL && s->results == NULL && !s->has_parts;
+}
+
 const struct job_kind job_sum = {
     .name = "sum",
     .kind = PB_JOB__KIND__KIND_SUM,
     .unit = PB_PROGRESS__UNIT__BYTES,
     .validate = sum_validate,
     .run = sum_run,
+    .instant = sum_instant,
 };

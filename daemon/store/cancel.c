@@ -123,6 +123,14 @@ sweep_batch(struct store *st, int64_t batch, int64_t *next, int max)
     return seen;
 }
 
+bool
+store_cancels_due(struct store *st)
+{
+    int64_t batch;
+
+    return STORE_ONE(st, SQL_SWEEP_FIRST, &batch) != 0;
+}
+
 int
 store_cancel_step(struct store *st, int max)
 {

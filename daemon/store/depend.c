@@ -203,6 +203,14 @@ release(struct store *st, int64_t node, bool ok, int64_t job, int mode)
     return store_job_change(st, &row, STORE_BLOCKED, EVENT_STATE);
 }
 
+bool
+store_deps_due(struct store *st)
+{
+    int64_t node;
+
+    return st->any_deps && STORE_ONE(st, SQL_FIRE_FIRST, &node) != 0;
+}
+
 int
 store_deps_step(struct store *st, int max)
 {

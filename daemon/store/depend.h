@@ -26,4 +26,7 @@ int store_deps_put(struct store *st, int64_t batch, int64_t job,
  * number released or cancelled; 0 when nothing is left to do. */
 int store_deps_step(struct store *st, int max);
 
+/* Whether store_deps_step() would find something to release. */
+bool store_deps_due(struct store *st);
+
 #endif

@@ -67,6 +67,9 @@ int store_cancel_batch(struct store *st, int64_t id, enum store_stop why);
 /* Carry on cancelling batches, up to max jobs looked at: the number; 0 = nothing to do. */
 int store_cancel_step(struct store *st, int max);
 
+/* Whether store_cancel_step() would find something to do. */
+bool store_cancels_due(struct store *st);
+
 /* Queue a failed, cancelled or dead job again, as if new but for its history; one that has
  * dependencies (the caller knows them) waits for those of them that have not ended. A
  * deadline of its batch that has passed is lifted. -ENOENT; -ELOOP; -EBUSY if it has not

@@ -171,13 +171,16 @@ count(struct store_writer *w, const struct store_op *group, int64_t ns)
 }
 
 static int
-commit(struct store_writer *w, const struct store_op *group)
+commit(struct store_writer *w, const struct store_op *group, const struct store_op *late)
 {
     int64_t begin = go_now();
     int r = store_commit(w->st);
 
-    if (r == 0)
+    if (r == 0) {
         count(w, group, go_now() - begin);
+        for (; late != NULL; late = late->next_)
+            BUMP(&w->stats.writes, 1);
+    }
     return r;
 }
 
@@ -192,6 +195,7 @@ run_rest(struct store_writer *w, struct store_op *rider, int64_t now)
     return r < 0 || rider == NULL ? r : rider->result;
 }
 
+/* Begin a transaction and carry all out in it, up to its commit. */
 static int
 run_group(struct store_writer *w, struct store_op *group, struct store_op *rider,
           int64_t now, bool nosync)
@@ -210,19 +214,31 @@ run_group(struct store_writer *w, struct store_op *group, struct store_op *rider
             return r;
         r = run_marked(w, group);
     }
-    if (r < 0) {
-        store_rollback(w->st);
-        return r;
-    }
     /* On a full disk the steps fail for want of room, but an operation may still fit. */
-    r = store_mark(w->st);
+    if (r == 0)
+        r = store_mark(w->st);
     if (r == 0)
         r = run_rest(w, rider, now) < 0 ? store_mark_undo(w->st) : store_mark_keep(w->st);
-    if (r < 0) {
+    if (r < 0)
         store_rollback(w->st);
-        return r;
+    return r;
+}
+
+/* What came late: 0, with *ret_kept true if it is in the transaction. */
+static int
+run_late(struct store_writer *w, struct store_op *late, bool *ret_kept)
+{
+    int r = store_mark(w->st);
+
+    if (r == 0) {
+        *ret_kept = run_plain(w, late) == 0;
+        r = *ret_kept ? store_mark_keep(w->st) : store_mark_undo(w->st);
     }
-    return commit(w, group);
+    if (r < 0)
+        store_rollback(w->st);
+    /* The steps come again for what these ends have set off. */
+    w->work_left = w->work_left || store_deps_due(w->st) || store_cancels_due(w->st);
+    return r;
 }
 
 static void
@@ -245,39 +261,84 @@ tell_failure(struct store_writer *w)
         w->o.on_failed(w->o.arg, store_error(w->st));
 }
 
+/* Answer a list. Whoever is answered may free its operation. */
 static void
-process(struct store_writer *w, struct store_op *group)
+answer_all(struct store_op *list)
 {
-    int64_t now = w->o.now_ms();
-    struct store_op *rider = w->o.rider != NULL ? w->o.rider(w->o.arg) : NULL;
+    while (list != NULL) {
+        struct store_op *next = list->next_;
+
+        answer(list);
+        list = next;
+    }
+}
+
+/* Once more, in the next transaction. */
+static void
+post_all(struct store_writer *w, struct store_op *list)
+{
+    while (list != NULL) {
+        struct store_op *next = list->next_;
+
+        store_writer_post(w, list);
+        list = next;
+    }
+}
+
+/* The transaction of a group, its rider and what is late for it: 0, or why there is none. */
+static int
+transact(struct store_writer *w, struct store_op *group, struct store_op *rider,
+         struct store_op **ret_late, bool *ret_kept)
+{
     bool nosync = true;
     int r;
 
-    if (rider != NULL)
-        rider->next_ = NULL;
     for (struct store_op *op = group; op != NULL; op = op->next_)
         nosync = nosync && op->nosync;
     w->work_left = false;
     go_enter_blocking();
-    r = run_group(w, group, rider, now, nosync);
+    r = run_group(w, group, rider, w->o.now_ms(), nosync);
+    if (r == 0 && !nosync && rider != NULL && rider->result > 0 && w->o.late != NULL) {
+        go_exit_blocking();
+        *ret_late = w->o.late(w->o.arg);
+        go_enter_blocking();
+        if (*ret_late != NULL)
+            r = run_late(w, *ret_late, ret_kept);
+    }
+    if (r == 0)
+        r = commit(w, group, *ret_kept ? *ret_late : NULL);
     go_exit_blocking();
+    return r;
+}
+
+static void
+process(struct store_writer *w, struct store_op *group)
+{
+    struct store_op *rider = w->o.rider != NULL ? w->o.rider(w->o.arg) : NULL;
+    struct store_op *late = NULL;
+    bool kept = false;
+    int r;
+
+    if (rider != NULL)
+        rider->next_ = NULL;
+    r = transact(w, group, rider, &late, &kept);
     if (group == NULL || group->next_ == NULL)
         go_park_soon(2); /* who asked, and what was claimed with it */
     if (r < 0) {
         fail_all(w, group, r);
         fail_all(w, rider, r);
+        fail_all(w, late, r);
     } else {
         tell(w);
     }
     tell_failure(w);
     if (rider != NULL)
         answer(rider);
-    while (group != NULL) {
-        struct store_op *next = group->next_;
-
-        answer(group);
-        group = next;
-    }
+    answer_all(group);
+    if (r < 0 || kept)
+        answer_all(late);
+    else
+        post_all(w, late);
     w->dirty = true;
     if (r == 0) {
         (void)GO_BLOCKING(store_checkpoint_due(w->st));

@@ -66,6 +66,13 @@ struct store_writer_opts {
      * goroutine, parks for a mutex at most; may be NULL. */
     struct store_op *(*rider)(void *arg);
 
+    /* After a rider with a result above 0, if the transaction will be synced: further
+     * operations, linked by next_, that go with it; or NULL. They are answered last. Those
+     * for which there is no room on the disk are carried out once more in the transaction
+     * after. Called on the writer's goroutine with the transaction open: it may park, but
+     * everyone else waits. May be NULL. */
+    struct store_op *(*late)(void *arg);
+
     /* What a commit changed, in order, before its operations are answered; may be NULL.
      * Called on the writer's goroutine: must not park. */
     void (*on_events)(void *arg, struct event_cursor *events, int64_t count);

@@ -116,6 +116,44 @@ step_submit(int k)
     return 0;
 }
 
+/* A short job that runs within the transaction that submits it. */
+static int
+step_instant(int k)
+{
+    struct store_new_job job = {
+        .lane = STORE_LANE(0, 3, 0), .spec = "instant", .spec_len = 7};
+    struct store_submit sub = {.jobs = &job, .n_jobs = 1, .close = true};
+    struct store_finish f = {
+        .outcome = STORE_END_SUCCEEDED, .result = "result", .result_len = 6};
+    struct store_claims c = {.v = NULL};
+    struct store_submitted done;
+    int64_t id = 0;
+    int r = store_begin(st, T0 + 1000 * k, STORE_SYNC);
+
+    if (r == 0)
+        r = store_submit(st, &sub, &id, &done);
+    if (r == 0)
+        r = store_claim(st, job.lane, 9, 0, &c);
+    if (r == 0) {
+        assert_int_equal(c.n, 1);
+        assert_int_equal(c.v[0].id, id);
+        f.id = id;
+        f.attempt = c.v[0].attempt;
+        f.lane = c.v[0].lane;
+        f.batch = c.v[0].batch;
+        r = store_finish(st, &f, NULL);
+    }
+    store_claims_fini(&c);
+    if (r < 0)
+        return r;
+    r = store_commit(st);
+    if (r == 0) {
+        told.there[id] = true;
+        told.end[id] = STORE_SUCCEEDED;
+    }
+    return r;
+}
+
 static int
 step_claim(int k)
 {
@@ -206,7 +244,7 @@ step_cancel(int k)
     if (r == 0)
         r = store_cancel_job(st, id, NULL, &s);
     if (r == 0 && k > 12)
-        r = store_cancel_batch(st, told.batch_of[8], STORE_STOP_CLIENT);
+        r = store_cancel_batch(st, told.batch_of[9], STORE_STOP_CLIENT);
     if (r >= 0)
         r = store_cancel_step(st, 5);
     if (r >= 0)
@@ -237,14 +275,14 @@ step_keep(int k)
 static bool
 workload(void)
 {
-    static int (*const steps[])(int) = {step_submit, step_claim,  step_finish,
-                                        step_claim,  step_submit, step_finish_all,
-                                        step_cancel, step_keep};
+    static int (*const steps[])(int) = {step_submit, step_claim,   step_finish,
+                                        step_claim,  step_submit,  step_finish_all,
+                                        step_cancel, step_instant, step_keep};
 
     if (!open_store())
         return false;
     for (int k = 0; k < STEPS; k++) {
-        if (steps[k % 8](k) < 0 || store_checkpoint_due(st) < 0)
+        if (steps[k % 9](k) < 0 || store_checkpoint_due(st) < 0)
             return false;
     }
     close_store();

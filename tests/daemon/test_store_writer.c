@@ -424,6 +424,104 @@ GO_TEST(a_group_is_no_larger_than_it_may_be)
     env_close(&e);
 }
 
+/* A claim that rides, and the ends of what it claimed, late for the same transaction. */
+struct late {
+    struct env e;
+    struct claim_op claim;
+    struct finish_op end;
+    int times; /* the writer's: how often the end was carried out */
+    bool spoil_first;
+};
+
+static struct late late;
+
+static int
+run_rider(struct store *st, struct store_op *op)
+{
+    struct claim_op *c = (struct claim_op *)op;
+    int r = store_claim(st, LANE, 1, 0, &c->c);
+
+    return r < 0 ? r : (int)c->c.n;
+}
+
+static void
+nothing(struct store_op *op)
+{
+    (void)op;
+}
+
+static struct store_op *
+the_rider(void *arg)
+{
+    (void)arg;
+    late.claim.op = (struct store_op){.run = run_rider, .done = nothing, .nosync = true};
+    return &late.claim.op;
+}
+
+static int
+run_late_end(struct store *st, struct store_op *op)
+{
+    struct submit_op bad = {.spoil = true};
+    int r = store_finish(st, &((struct finish_op *)op)->f, NULL);
+
+    return late.times++ == 0 && late.spoil_first ? run_submit(st, &bad.op) : r;
+}
+
+static struct store_op *
+the_end(void *arg)
+{
+    (void)arg;
+    late.end = finish_of(&late.claim.c.v[0]);
+    late.end.op.run = run_late_end;
+    late.end.op.run_all = NULL;
+    late.end.op.done = release_sem;
+    go_sem_init(&late.end.op.sem_, 0);
+    return &late.end.op;
+}
+
+/* One job: how many commits it takes until it has ended. */
+static int64_t
+commits_of_a_job(bool spoil_first)
+{
+    struct store_writer_opts wo = {.keep = {.count = -1},
+                                   .rider = the_rider,
+                                   .late = the_end,
+                                   .on_events = count_events,
+                                   .arg = &late.e};
+    struct store_queue q;
+    int64_t commits;
+
+    memset(&late, 0, sizeof(late));
+    late.spoil_first = spoil_first;
+    env_open(&late.e);
+    store_writer_stop(late.e.w);
+    REQUIRE(store_writer_start(late.e.st, &wo, &late.e.w) == 0);
+    (void)submit_one(&late.e, 0);
+    go_sem_acquire(&late.end.op.sem_, 1);
+    CHECK_INT(late.end.op.result, 0);
+    commits = store_writer_stats(late.e.w).commits;
+    store_writer_stop(late.e.w);
+    late.e.w = NULL;
+    CHECK_INT(store_queue_get(late.e.st, 0, &q), 0);
+    CHECK_INT(q.n[STORE_SUCCEEDED - STORE_BLOCKED], 1);
+    CHECK_INT(q.n[STORE_QUEUED - STORE_BLOCKED], 0);
+    store_claims_fini(&late.claim.c);
+    env_close(&late.e);
+    return commits;
+}
+
+GO_TEST(what_is_late_goes_with_the_transaction_under_way)
+{
+    CHECK_INT(commits_of_a_job(false), 1);
+    CHECK_INT(late.times, 1);
+}
+
+GO_TEST(what_is_late_and_spoils_goes_with_the_next_transaction)
+{
+    CHECK_INT(commits_of_a_job(true), 2);
+    CHECK_INT(late.times, 2);
+}
+
 int
 main(void)
 {
@@ -436,6 +534,8 @@ main(void)
         cmocka_unit_test(
             a_clock_that_is_set_queues_what_became_due_once_the_writer_is_told),
         cmocka_unit_test(readers_answer_beside_a_busy_writer),
+        cmocka_unit_test(what_is_late_goes_with_the_transaction_under_way),
+        cmocka_unit_test(what_is_late_and_spoils_goes_with_the_next_transaction),
         cmocka_unit_test(a_pool_makes_do_with_the_readers_that_can_be_opened),
     };
 

@@ -5,6 +5,8 @@ import hashlib
 import daemon
 from daemon import until
 
+SUM = {"sum": {"numbers": [1, 2, 3]}}
+
 
 def sums_are_exact_and_come_back_in_order(d):
     d.start()
@@ -12,6 +14,32 @@ def sums_are_exact_and_come_back_in_order(d):
         jobs = c.run(*[{"sum": {"numbers": list(range(n))}} for n in range(1, 51)])
     assert [j["sum"]["sum"] for j in jobs] == [n * (n - 1) // 2 for n in range(1, 51)]
     assert all(j["state"] == "succeeded" and j["attempt"] == 1 for j in jobs)
+
+
+def a_small_sum_costs_one_commit(d):
+    """It is submitted, run and ended by the same one; what it sets off comes with others."""
+    overflow = {"sum": {"numbers": ["170141183460469231731687303715884105727"] * 2}}
+    d.start()
+    with d.client() as c:
+        before = c.call("stats", {})["store"]["commits"]
+        for i in range(20):
+            job, = c.run({"sum": {"numbers": [i, 1]}})
+            assert job["sum"]["sum"] == i + 1 and job["attempt"] == 1, job
+        taken = c.call("stats", {})["store"]["commits"] - before
+        assert taken in (20, 21), taken  # dispatch looks once, as it starts
+        chain = c.run(SUM, *[{**SUM, "needs": {"siblings": [i]}} for i in range(9)])
+        assert {j["state"] for j in chain} == {"succeeded"}, chain
+        over = c.run({"sum": {"results": "sum.sum"}, "needs": {"jobs": [chain[-1]["id"]]}})
+        assert over[0]["sum"]["sum"] == 6, over
+        one_by_one = c.run(*[SUM] * 10, options={"max_parallel": 1})
+        assert {j["state"] for j in one_by_one} == {"succeeded"}, one_by_one
+        batch = c.call("batch_open", {"spec": {"fail_fast": True}})["id"]
+        c.call("submit", {"batch": batch, "more": True, "jobs": [{"timer": {"every": "1h"}}]})
+        c.call("submit", {"batch": batch, "jobs": [overflow]})
+        assert sorted(j["state"] for j in c.wait(batch).values()) == ["cancelled", "failed"]
+        again, = c.run({**overflow, "retries": 2, "backoff": {"initial": "10ms"}})
+        assert again["state"] == "dead" and again["attempt"] == 3, again
+        assert c.call("check", {})["ok"]
 
 
 def a_file_is_read_and_one_outside_the_roots_is_not(d):

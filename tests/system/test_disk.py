@@ -74,6 +74,33 @@ def a_full_disk_refuses_and_loses_nothing(d):
         assert d.stop() == 0
 
 
+def small_sums_on_a_full_disk_happen_whole_or_not_at_all(d):
+    """Such a job's end is in the commit of its submission."""
+    with _small_disk(d, "32m"):
+        d.configure("limits: {disk_free: 0}\nstore: {wal: 1MiB}")
+        d.start()
+        with d.client() as c:
+            ballast = os.open(f"{d.state}/ballast", os.O_WRONLY | os.O_CREAT)
+            with contextlib.suppress(OSError):
+                while True:
+                    os.write(ballast, b"x" * 4096)
+            os.close(ballast)
+            acked, refused = [], 0
+            while refused < 5:
+                try:
+                    acked += c.call("submit", {"jobs": [SUM] * 3})["ids"]
+                except daemon.Refused as e:
+                    assert e.code == "storage", e
+                    refused += 1
+            os.unlink(f"{d.state}/ballast")
+            acked += [j["id"] for j in c.run(SUM, SUM)]
+            until(lambda: _counts(c).get("succeeded") == len(acked), "the sums")
+            assert _counts(c)["total"] == len(acked) == len(set(acked))
+            jobs = c.call("list", {"limit": 1000, "results": True})["jobs"]
+            assert sorted(j["id"] for j in jobs) == sorted(acked)
+            assert c.call("check", {})["ok"]
+
+
 class _Site(http.server.ThreadingHTTPServer):
     """Sends nothing before it is let go."""
 

@@ -15,8 +15,8 @@ from daemon import until
 def sigterm_lets_running_jobs_end_and_answers_their_waiters(d):
     d.start()
     with d.client() as c:
-        rep = c.call("submit", {"jobs": [{"timer": {"every": "300ms"}}]})
-        until(lambda: d.call("get", {"job": 1})["state"] == "running", "running")
+        rep = c.call("submit", {"jobs": [{"timer": {"every": "1500ms"}}]})
+        until(lambda: c.call("get", {"job": 1})["state"] == "running", "running")
         c.send("wait", {"batch": rep["batch"], "jobs": True, "timeout": "20s"})
         assert d.stop() == 0
         assert c.receive()["jobs"][0]["state"] == "succeeded"
