@@ -16,6 +16,9 @@
  * for by nobody but its batch, so it closes a cycle exactly if one of its dependencies
  * waits, over any number of steps, for the batch it enters. `edge` holds the dependencies
  * of a batch's jobs in one row per node, so that a batch of a million alike has one edge.
+ * Such a row outlives the jobs it stands for, when they are cancelled: what it says is
+ * looked up in `dep` before anybody is refused for it. A batch that is being cancelled
+ * waits for nothing any more; its jobs keep their rows until the sweep comes to them.
  */
 
 static int64_t
@@ -78,11 +81,20 @@ node_progress(struct store *st, const struct store_dep *d, enum progress *ret)
     return 0;
 }
 
+/* 1: the node waits, over any number of steps, for the batch; 0, or -errno. */
+static int
+waits_for(struct store *st, int64_t node, int64_t batch)
+{
+    int64_t found;
+    int r = STORE_ONE(st, SQL_CYCLE_EVER, &found, node, NODE_BATCH(batch));
+
+    return r <= 0 ? r : STORE_ONE(st, SQL_CYCLE, &found, node, NODE_BATCH(batch));
+}
+
 int
 store_deps_check(struct store *st, int64_t batch, const struct store_dep *deps, size_t n)
 {
     enum progress p = 0;
-    int64_t found;
     int r;
 
     for (size_t i = 0; i < n; i++) {
@@ -95,7 +107,7 @@ store_deps_check(struct store *st, int64_t batch, const struct store_dep *deps, 
             return r;
         if (batch == 0 || p != PENDING)
             continue;
-        r = STORE_ONE(st, SQL_CYCLE, &found, node_of(&deps[i]), NODE_BATCH(batch));
+        r = waits_for(st, node_of(&deps[i]), batch);
         if (r > 0 && !deps[i].on_job && deps[i].id == batch)
             return store_refuse(st, -ELOOP,
                                 "a cycle: a job of batch %lld cannot wait for that batch",

@@ -160,7 +160,8 @@ CREATE TABLE dep (
 ) WITHOUT ROWID;
 CREATE INDEX dep_job ON dep (job);
 
--- Batch `batch` has a job that waits for `node`: the graph in which cycles are looked for.
+-- Batch `batch` has, or had, a job that waits for `node`: the graph in which cycles are looked
+-- for, see depend.c.
 CREATE TABLE edge (
     batch INTEGER NOT NULL,
     node  INTEGER NOT NULL,

@@ -17,6 +17,14 @@
     " n_running = ?" #from "4, n_succeeded = ?" #from "5, n_failed = ?" #from "6,"       \
     " n_cancelled = ?" #from "7, n_dead = ?" #from "8"
 
+#define CYCLE(edge_counts, dep_counts)                                                   \
+    "WITH RECURSIVE reach (node) AS (VALUES (?1)"                                        \
+    " UNION SELECT e.node FROM reach CROSS JOIN edge e ON e.batch = reach.node / 2"      \
+    "  WHERE reach.node % 2 = 0 AND " edge_counts                                        \
+    " UNION SELECT d.node FROM reach CROSS JOIN dep d ON d.job = reach.node / 2"         \
+    "  WHERE reach.node % 2 = 1 AND " dep_counts ")"                                     \
+    " SELECT 1 FROM reach WHERE node = ?2 LIMIT 1"
+
 static const char *const texts[SQL_N] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
@@ -145,12 +153,15 @@ static const char *const texts[SQL_N] = {
     [SQL_EDGE_PUT] = "INSERT OR IGNORE INTO edge VALUES (?1, ?2)",
     [SQL_EDGE_DROP_NODE] = "DELETE FROM edge WHERE node = ?1",
     [SQL_EDGE_DROP_BATCH] = "DELETE FROM edge WHERE batch = ?1",
-    /* Does node ?1 wait, over any number of steps, for batch ?2 (as node) to end? */
-    [SQL_CYCLE] = "WITH RECURSIVE reach (node) AS (VALUES (?1) UNION"
-                  " SELECT next FROM reach JOIN"
-                  "  (SELECT batch * 2 AS src, node AS next FROM edge UNION ALL"
-                  "   SELECT job * 2 + 1, node FROM dep) ON src = reach.node)"
-                  " SELECT 1 FROM reach WHERE node = ?2 LIMIT 1",
+    /* Does node ?1 wait, over any number of steps, for batch ?2 (as node) to end? The first
+     * takes all of edge for true; the second only what a job still waits for. */
+    [SQL_CYCLE_EVER] = CYCLE("true", "true"),
+    [SQL_CYCLE] =
+        CYCLE("EXISTS (SELECT 1 FROM span s JOIN dep w ON w.node = e.node"
+              "   AND w.job BETWEEN s.first AND s.last WHERE s.batch = e.batch)"
+              "  AND NOT EXISTS (SELECT 1 FROM sweep WHERE sweep.batch = e.batch)",
+              "NOT EXISTS (SELECT 1 FROM job j JOIN sweep USING (batch)"
+              "   WHERE j.id = d.job)"),
     [SQL_FIRE_PUT] = "INSERT OR REPLACE INTO fire VALUES (?1, ?2)",
     [SQL_FIRE_FIRST] = "SELECT node, ok FROM fire ORDER BY node LIMIT 1",
     [SQL_FIRE_DEL] = "DELETE FROM fire WHERE node = ?1",

@@ -186,6 +186,85 @@ a_retry_that_closes_a_cycle_is_refused(void **state)
     verify(f);
 }
 
+static int
+waits_for_batch(struct fixture *f, int64_t batch, int64_t other, int64_t *ret_id)
+{
+    struct store_dep dep = {.id = other, .mode = STORE_ON_FINISH};
+    struct store_new_job j = {.lane = LANE, .deps = &dep, .n_deps = 1};
+    struct store_submit sub = {.batch = batch, .jobs = &j, .n_jobs = 1};
+    struct store_submitted done;
+    int r;
+
+    begin(f);
+    r = store_submit(f->st, &sub, ret_id, &done);
+    commit(f);
+    return r;
+}
+
+/* A batch waits as long as one of its jobs does, and no longer. */
+static void
+a_cancelled_job_closes_no_cycle(void **state)
+{
+    struct fixture *f = *state;
+    struct store_submit open = {.n_jobs = 0};
+    struct store_submitted a, b;
+    enum store_state s;
+    int64_t x, y, z;
+
+    begin(f);
+    ok(f, store_submit(f->st, &open, NULL, &a));
+    ok(f, store_submit(f->st, &open, NULL, &b));
+    commit(f);
+    assert_int_equal(waits_for_batch(f, a.batch, b.batch, &x), 0);
+    submit(f, a.batch, 1, NULL);
+    submit(f, b.batch, 1, NULL); /* so that the next is in another span */
+    assert_int_equal(waits_for_batch(f, a.batch, b.batch, &y), 0);
+    assert_int_equal(waits_for_batch(f, b.batch, a.batch, &z), -ELOOP);
+    begin(f);
+    ok(f, store_cancel_job(f->st, x, NULL, &s));
+    commit(f);
+    assert_int_equal(waits_for_batch(f, b.batch, a.batch, &z), -ELOOP);
+    begin(f);
+    ok(f, store_cancel_job(f->st, y, NULL, &s));
+    commit(f);
+    assert_int_equal(waits_for_batch(f, b.batch, a.batch, &z), 0);
+    /* Now the other way round. */
+    assert_int_equal(waits_for_batch(f, a.batch, b.batch, &x), -ELOOP);
+    assert_int_equal(
+        retry(f, x, &(struct store_dep){.id = b.batch, .mode = STORE_ON_FINISH}, 1),
+        -ELOOP);
+    verify(f);
+}
+
+/* Also before the sweep has come to its jobs. */
+static void
+a_batch_that_is_being_cancelled_closes_no_cycle(void **state)
+{
+    struct fixture *f = *state;
+    struct store_submit open = {.n_jobs = 0};
+    struct store_submitted a, b;
+    struct store_dep on_x = {.on_job = true, .mode = STORE_ON_FINISH};
+    int64_t x, z;
+
+    begin(f);
+    ok(f, store_submit(f->st, &open, NULL, &a));
+    ok(f, store_submit(f->st, &open, NULL, &b));
+    commit(f);
+    assert_int_equal(waits_for_batch(f, a.batch, b.batch, &x), 0);
+    begin(f);
+    ok(f, store_cancel_batch(f->st, a.batch, STORE_STOP_CLIENT));
+    commit(f);
+    assert_int_equal(state_of(f, x), STORE_BLOCKED);
+    assert_int_equal(waits_for_batch(f, b.batch, a.batch, &z), 0);
+    on_x.id = x;
+    submit_job(f, b.batch,
+               &(struct store_new_job){.lane = LANE, .deps = &on_x, .n_deps = 1});
+    steps(f);
+    assert_int_equal(state_of(f, x), STORE_CANCELLED);
+    assert_int_equal(state_of(f, z), STORE_QUEUED);
+    verify(f);
+}
+
 static void
 a_late_batch_that_is_slow_to_end_hides_no_other_deadline(void **state)
 {
@@ -340,6 +419,8 @@ main(void)
         CASE(a_refused_message_leaves_nothing),
         CASE(a_retried_job_waits_again_unless_that_is_hopeless),
         CASE(a_retry_that_closes_a_cycle_is_refused),
+        CASE(a_cancelled_job_closes_no_cycle),
+        CASE(a_batch_that_is_being_cancelled_closes_no_cycle),
         CASE(a_late_batch_that_is_slow_to_end_hides_no_other_deadline),
         CASE(a_reason_joins_the_error_of_the_attempt_before),
         CASE(history_is_kept_within_what_was_set),
