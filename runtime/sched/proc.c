@@ -148,7 +148,7 @@ void
 p_acquire(struct go_m *m, struct go_p *p)
 {
     ENSURE(m->p == NULL && p != NULL);
-    STORE(&p->m, m, RELAXED);
+    STORE(&p->m, m, RELEASE); /* whoever finds m there finds it made: sysmon.c */
     m->p = p;
     STORE(&p->status, P_RUNNING, RELEASE);
 }

@@ -177,6 +177,7 @@ struct go_m {
     volatile unsigned char *preempt; /* this thread's go_preempt_flag_; others set it */
     uint32_t ninside;                /* notes in inside[] */
     struct go_p *old_p; /* P left at go_enter_blocking, to get back cheaply */
+    uint32_t left_as;   /* old_p's status since then, as long as it is still ours */
     bool foreign;
     bool spinning;
     bool g0_requeue; /* for g0: put prev on the global queue */
@@ -196,7 +197,8 @@ struct go_m {
     bool detached; /* atomic: its P was taken while its G ran on */
 
     /* Backtrace on request: see debug/. */
-    uint32_t bt_state; /* atomic: 0 idle, 1 asked, 2 answered */
+    uint32_t bt_state;       /* atomic: 0 idle, 1 asked, 2 answered */
+    const struct go_g *bt_g; /* whose the answer is; NULL: nobody ran */
     int bt_n;
     void *bt_pc[32];
 

@@ -42,6 +42,11 @@ enum p_status {
     P_RETIRED,  /* beyond GOMAXPROCS */
 };
 
+/* P_SYSCALL comes with the number of the region (p->calls) above these bits: a P that was
+ * taken from its M may stand in the region of another by the time the first comes back. */
+#define P_STATUS      7u
+#define P_STATUS_BITS 3
+
 struct timer_node {
     int64_t when; /* copy: the heap is compared without touching the timers */
     struct rt_timer *t;
@@ -62,7 +67,7 @@ struct p_counters {
 struct go_p {
     /* Read by all, written rarely. */
     uint32_t id;
-    uint32_t status;        /* atomic, enum p_status */
+    uint32_t status;        /* atomic, enum p_status; see P_STATUS */
     struct go_m *m;         /* atomic: the M that has it */
     struct go_p *idle_next; /* guarded by sched.lock */
 
@@ -218,6 +223,13 @@ bool seed_flip(uint32_t one_in);
 
 /* time/clock.c */
 int64_t rt_clock_raw(void);
+
+/* The status of a P whose M is in region number calls. */
+static inline uint32_t
+p_in_region(uint32_t calls)
+{
+    return P_SYSCALL | calls << P_STATUS_BITS;
+}
 
 /* GOMAXPROCS went down: p is to retire at its next scheduling point. */
 static inline bool

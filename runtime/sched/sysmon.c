@@ -52,7 +52,7 @@ nap_limit(int64_t now, int64_t nap)
         const struct go_p *p = sched.allp[i];
         int64_t left = LOAD(&p->timers.first, RELAXED) - now;
 
-        if (LOAD(&p->status, RELAXED) == P_SYSCALL && left < nap)
+        if ((LOAD(&p->status, RELAXED) & P_STATUS) == P_SYSCALL && left < nap)
             nap = left > NAP_MIN ? left : NAP_MIN;
     }
     return nap;
@@ -77,13 +77,13 @@ retake_blocked(struct go_p *p, int64_t now)
         LOAD(&sched.nmspinning, RELAXED) + LOAD(&sched.npidle, RELAXED) > 0 &&
         now - p->seen_calls_at < SLICE)
         return false;
-    m = LOAD(&p->m, RELAXED);
     go_lck_lock(&sched.lock, GO_LCK_SCHED);
-    /* Whoever swaps SYSCALL away owns the P: we, or the M coming back. */
-    if (!CAS(&p->status, P_SYSCALL, P_IDLE, ACQUIRE)) {
+    /* Whoever swaps SYSCALL away owns the P: we, the M coming back, or one that takes over. */
+    if (!CAS(&p->status, p_in_region(calls), P_IDLE, ACQUIRE)) {
         go_lck_unlock(&sched.lock);
         return true;
     }
+    m = LOAD(&p->m, RELAXED); /* not before: the P was not ours, and may have moved on */
     STORE(&m->detached, true, RELAXED);
     ADD(&sched.ndetached, 1, SEQ_CST);
     go_lck_unlock(&sched.lock);
@@ -115,7 +115,7 @@ retake_running(struct go_p *p, int64_t now)
     }
     if (now - p->seen_slice_at < SLICE)
         return false;
-    m = LOAD(&p->m, RELAXED);
+    m = LOAD(&p->m, ACQUIRE); /* pairs with p_acquire(): a new M is complete */
     if (m == NULL)
         return false;
     STORE(m->preempt, 1, RELAXED);
@@ -147,7 +147,7 @@ retake(int64_t now)
     for (uint32_t i = 0; i < n; i++) {
         struct go_p *p = sched.allp[i];
 
-        switch ((enum p_status)LOAD(&p->status, ACQUIRE)) {
+        switch ((enum p_status)(LOAD(&p->status, ACQUIRE) & P_STATUS)) {
         case P_SYSCALL:
             busy |= retake_blocked(p, now);
             break;
@@ -260,6 +260,7 @@ sysmon_main(void *arg)
          * a P off the idle list kicks if it sees sysmon_asleep; seq_cst on both sides: one
          * of us sees the other. */
         STORE(&sched.sysmon_asleep, 1, SEQ_CST);
+        full_fence(); /* that store alone does not hold back plain loads everywhere */
         if (rt_all_idle()) {
             futex_wait(&sched.sysmon_word, word, more ? SCAVENGE : -1);
             STORE(&sched.sysmon_asleep, 0, SEQ_CST);

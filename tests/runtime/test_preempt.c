@@ -2,6 +2,7 @@
  * of it with GOMAXPROCS=1, where one hog would stop everybody. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -363,6 +364,131 @@ misuse_of_regions_panics_in_words(void **state)
     child_expect("exit_without_enter", 2, "go_exit_blocking without go_enter_blocking");
 }
 
+/* --- a region whose P another one takes over ------------------------------------------------- */
+
+struct swap {
+    uint32_t first_in, second_in, first_out, gave_up; /* atomic */
+    volatile uint32_t stop;
+    struct go_chan *c;
+    struct go_wg wg;
+};
+
+static void
+raise_flag(uint32_t *flag)
+{
+    __atomic_store_n(flag, 1, __ATOMIC_RELEASE);
+}
+
+static void
+spin_until(const uint32_t *flag)
+{
+    while (!__atomic_load_n(flag, __ATOMIC_ACQUIRE))
+        (void)sched_yield();
+}
+
+/* In a region until another goroutine, which runs on the P we left, is in one as well: then
+ * that P is there for us to take. */
+static void
+come_out_on_the_same_p(struct swap *s)
+{
+    go_enter_blocking();
+    raise_flag(&s->first_in);
+    spin_until(&s->second_in);
+    go_exit_blocking();
+    raise_flag(&s->first_out);
+}
+
+/* The other one; to be called with GOMAXPROCS=1. The second P keeps the monitor from taking
+ * the first one at once. */
+static void
+enter_on_the_p_of(void (*fn)(struct swap *), struct swap *s)
+{
+    CHECK(go_wg_go(&s->wg, fn, s) > 0);
+    while (!__atomic_load_n(&s->first_in, __ATOMIC_ACQUIRE))
+        go_yield();
+    go_maxprocs(2);
+    go_enter_blocking();
+    raise_flag(&s->second_in);
+    spin_until(&s->first_out);
+}
+
+static void
+take_over_and_spin(struct swap *s)
+{
+    time_t end;
+
+    come_out_on_the_same_p(s);
+    end = time(NULL) + 20;
+    while (!s->stop)
+        if (time(NULL) > end) {
+            raise_flag(&s->gave_up);
+            break;
+        }
+}
+
+static int
+taken_over_by_a_loop(int argc, char **argv)
+{
+    struct swap s = {.wg = GO_WG_INIT};
+
+    (void)argc;
+    (void)argv;
+    go_maxprocs(1);
+    enter_on_the_p_of(take_over_and_spin, &s);
+    go_exit_blocking();
+    go_maxprocs(1);
+    go_yield(); /* only the P that the loop has is left */
+    s.stop = 1;
+    go_wg_wait(&s.wg);
+    CHECK_INT(s.gave_up, 0);
+    return 0;
+}
+
+static void
+a_loop_on_a_p_that_it_took_over_does_not_stop_the_others(void **state)
+{
+    NEEDS_SIGNALS(state);
+    child_expect("taken_over_by_a_loop", 0, NULL);
+}
+
+static void
+take_over_and_park(struct swap *s)
+{
+    int64_t end;
+
+    come_out_on_the_same_p(s);
+    go_sleep(
+        GO_MILLISECOND); /* comes back on the same thread, but through the scheduler */
+    for (end = go_now() + 30 * GO_MILLISECOND; go_now() < end;)
+        go_checkpoint(); /* its slice ends meanwhile */
+    CHECK_INT(go_recv(s->c, int), 3);
+}
+
+static int
+taken_over_by_one_that_waits(int argc, char **argv)
+{
+    struct timespec ts = {.tv_nsec = 100000000};
+    struct swap s = {.wg = GO_WG_INIT, .c = go_chan_new(sizeof(int), 0)};
+
+    (void)argc;
+    (void)argv;
+    go_maxprocs(1);
+    enter_on_the_p_of(take_over_and_park, &s);
+    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
+    go_exit_blocking();
+    go_send(s.c, 3);
+    go_wg_wait(&s.wg);
+    go_chan_unref(s.c);
+    return 0;
+}
+
+static void
+a_goroutine_in_a_region_taken_over_is_not_asleep(void **state)
+{
+    (void)state;
+    child_expect("taken_over_by_one_that_waits", 0, NULL);
+}
+
 /* --- threads --------------------------------------------------------------------------------- */
 
 static int
@@ -464,6 +590,8 @@ main(int argc, char **argv)
         {"many_loops", many_loops, false},
         {"loop_for_ever", loop_for_ever, false},
         {"undeclared_reads", undeclared_reads, false},
+        {"taken_over_by_a_loop", taken_over_by_a_loop, false},
+        {"taken_over_by_one_that_waits", taken_over_by_one_that_waits, false},
         {"park_while_blocking", park_while_blocking, false},
         {"exit_without_enter", exit_without_enter, false},
         {"unlock_unlocked_thread", unlock_unlocked_thread, false},
@@ -477,6 +605,8 @@ main(int argc, char **argv)
         cmocka_unit_test(processors_go_back_and_forth_without_loss),
         cmocka_unit_test(a_lone_blocker_finds_its_way_back),
         cmocka_unit_test(a_hint_to_park_soon_that_lies_holds_nobody_up_for_long),
+        cmocka_unit_test(a_loop_on_a_p_that_it_took_over_does_not_stop_the_others),
+        cmocka_unit_test(a_goroutine_in_a_region_taken_over_is_not_asleep),
         cmocka_unit_test(blocking_regions_nest_and_may_spawn),
         cmocka_unit_test(errors_come_out_of_a_blocking_region),
         cmocka_unit_test(misuse_of_regions_panics_in_words),
