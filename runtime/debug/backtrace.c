@@ -258,6 +258,7 @@ rt_bt_answer(struct go_m *m, void *ucontext)
                rt_frame_next(&f, &pc))
             m->bt_pc[n++] = (void *)pc; /* NOLINT(performance-no-int-to-ptr) */
     }
+    m->bt_g = n > 0 ? m->g : NULL;
     m->bt_n = n;
     /* Release pairs with the requester's acquire. */
     __atomic_store_n(&m->bt_state, BT_ANSWERED, __ATOMIC_RELEASE);
@@ -289,7 +290,7 @@ await(struct go_m *m, uint32_t from, uint32_t to, int64_t deadline)
 }
 
 int
-rt_bt_ask(struct go_m *m, void **pcs, int max)
+rt_bt_ask(struct go_m *m, const struct go_g *g, void **pcs, int max)
 {
     int64_t deadline = now_ns() + ANSWER_NS;
     int n;
@@ -302,7 +303,7 @@ rt_bt_ask(struct go_m *m, void **pcs, int max)
         if (await(m, BT_ASKED, BT_IDLE, 0))
             return 0;
     }
-    n = m->bt_n < max ? m->bt_n : max;
+    n = m->bt_g != g ? -1 : m->bt_n < max ? m->bt_n : max;
     for (int i = 0; i < n; i++)
         pcs[i] = m->bt_pc[i];
     __atomic_store_n(&m->bt_state, BT_IDLE, __ATOMIC_RELEASE);

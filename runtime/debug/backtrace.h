@@ -36,8 +36,8 @@ bool rt_find_mapping(uintptr_t addr, uintptr_t *lo, uintptr_t *hi);
  * that it did not move meanwhile. */
 bool rt_frames_parked(struct rt_frames *f, const struct go_g *g);
 
-/* Backtrace of what runs on m, by interrupting it: number of addresses written to pcs, 0 if
- * it does not answer within 100 ms. */
-int rt_bt_ask(struct go_m *m, void **pcs, int max);
+/* Backtrace of g, which was seen to run on m, by interrupting m: number of addresses written
+ * to pcs; 0 if it does not answer within 100 ms; -1 if by then g did not run there. */
+int rt_bt_ask(struct go_m *m, const struct go_g *g, void **pcs, int max);
 
 #endif

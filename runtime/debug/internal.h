@@ -8,12 +8,11 @@
 
 /* --- given to the scheduler ---------------------------------------------------------------- */
 
-/* As the runtime starts and each time go_main() does: $GOTRACEBACK, the SIGQUIT dumper,
- * $GOTRACE. */
+/* As the runtime starts, once: $GOTRACEBACK, the SIGQUIT dumper, $GOTRACE. */
 void rt_debug_init(void);
 
-/* When go_main() ends, by its caller: writes $GOTRACE's file. The next go_main() begins it
- * anew. */
+/* When the first go_main() ends, by its caller, or in a death's report: writes $GOTRACE's
+ * file. */
 void rt_debug_exit(void);
 
 /* Called by the SIGURG handler on m's own thread while m->bt_state is 1: answers a request

@@ -55,7 +55,8 @@ rt_snap_constants(const struct go_g *g, struct rt_snap *s)
     s->locked = g->locked_n > 0;
 }
 
-static void
+/* False if g was seen on a thread that by now runs another. */
+static bool
 look_at_stack(struct rt_looker *l, const struct go_g *g, struct rt_snap *s)
 {
     struct go_m *m = __atomic_load_n(&g->m, __ATOMIC_ACQUIRE);
@@ -68,12 +69,17 @@ look_at_stack(struct rt_looker *l, const struct go_g *g, struct rt_snap *s)
         if (rt_frames_parked(&f, g))
             collect(&f, s);
     } else if (m != NULL && s->info.state != GO_NEW && l->silent < MAX_SILENT) {
-        s->info.npc = rt_bt_ask(m, s->info.pc, MAX_PC);
+        int n = rt_bt_ask(m, g, s->info.pc, MAX_PC);
+
+        if (n < 0)
+            return false;
+        s->info.npc = n;
         s->exact = s->info.exact = true;
         if (s->info.npc == 0)
             l->silent++;
         s->cut = s->info.npc == MAX_PC;
     }
+    return true;
 }
 
 /* One attempt: false if g moved while it was looked at. */
@@ -93,7 +99,8 @@ try_look(struct rt_looker *l, struct go_g *g, struct rt_snap *s)
         s->info.since = __atomic_load_n(&g->since, __ATOMIC_RELAXED);
     if (s->info.state == GO_WAITING)
         s->info.reason = __atomic_load_n(&g->reason, __ATOMIC_RELAXED);
-    look_at_stack(l, g, s);
+    if (!look_at_stack(l, g, s))
+        return false;
 
     /* The reads above stay before the second look. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "runtime/base/san.h"
+#include "tests/support/ages.h"
+#include "tests/support/await.h"
 #include "tests/support/child.h"
 #include "tests/support/gotest.h"
 
@@ -25,7 +27,7 @@ await_state(int64_t id, enum go_state s)
     }
 }
 
-/* What write(fd) writes, as a string that lasts until the next call. */
+/* What write(fd) writes, but for ages, as a string that lasts until the next call. */
 static const char *
 text_of(void (*write_to)(int fd, void *arg), void *arg)
 {
@@ -39,6 +41,7 @@ text_of(void (*write_to)(int fd, void *arg), void *arg)
     REQUIRE(n >= 0);
     text[n] = '\0';
     (void)close(fd);
+    without_ages(text);
     return text;
 }
 
@@ -301,10 +304,83 @@ GO_TEST(running_goroutine_is_interrupted_for_its_backtrace)
     while (!has_frame(&i, "spin_here"))
         REQUIRE(go_info(id, &i) == 0);
     CHECK_INT(i.state, GO_RUNNING);
-    CHECK(strstr(text_of(dump_one_to, &id), " [running]:\nspin_here(+0x") != NULL);
+    /* Its thread answers within 100 ms, or not if it has no CPU for so long. */
+    AWAIT(strstr(text_of(dump_one_to, &id), " [running]:\nspin_here(+0x") != NULL);
     __atomic_store_n(&spin_end, 1, __ATOMIC_RELAXED);
     while (go_info(id, &i) == 0)
         go_yield();
+    (void)go_maxprocs(procs);
+}
+
+struct neighbours {
+    int64_t id;   /* of the one that is looked at */
+    uint32_t end; /* atomic */
+    bool mistaken;
+};
+
+__attribute__((noinline)) static void
+run_shortly(void)
+{
+    for (volatile int i = 0; i < 100; i++)
+        ;
+}
+
+static void
+be_looked_at_between(struct neighbours *n)
+{
+    while (!__atomic_load_n(&n->end, __ATOMIC_RELAXED)) {
+        run_shortly();
+        go_yield();
+    }
+}
+
+__attribute__((noinline)) static void
+run_for_long(void)
+{
+    for (volatile int i = 0; i < 20000; i++)
+        ;
+}
+
+static void
+be_there_instead(struct neighbours *n)
+{
+    while (!__atomic_load_n(&n->end, __ATOMIC_RELAXED)) {
+        run_for_long();
+        go_yield();
+    }
+}
+
+/* From a thread of its own: the only P is theirs. */
+static void *
+look_at_the_short_one(void *arg)
+{
+    struct neighbours *n = arg;
+    int64_t end = go_now() + 300 * GO_MILLISECOND;
+
+    while (go_now() < end) {
+        struct go_info i;
+
+        REQUIRE(go_info(n->id, &i) == 0);
+        n->mistaken |= has_frame(&i, "run_for_long") || has_frame(&i, "be_there_instead");
+    }
+    __atomic_store_n(&n->end, 1, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+/* Seen to run, it has most likely stopped by the time its thread is interrupted. */
+GO_TEST(a_backtrace_is_not_that_of_the_next_one_on_the_thread)
+{
+    int procs = go_maxprocs(1);
+    struct neighbours n = {.end = 0};
+    struct go_wg wg = GO_WG_INIT;
+    pthread_t looker;
+
+    n.id = go_wg_go(&wg, be_looked_at_between, &n);
+    CHECK(go_wg_go(&wg, be_there_instead, &n) > 0);
+    REQUIRE(pthread_create(&looker, NULL, look_at_the_short_one, &n) == 0);
+    go_wg_wait(&wg);
+    CHECK_INT(GO_BLOCKING(pthread_join(looker, NULL)), 0);
+    CHECK(!n.mistaken);
     (void)go_maxprocs(procs);
 }
 
@@ -556,6 +632,7 @@ main(int argc, char **argv)
         cmocka_unit_test(goroutine_that_has_not_run_is_new),
 #if SIGNALS_ARRIVE
         cmocka_unit_test(running_goroutine_is_interrupted_for_its_backtrace),
+        cmocka_unit_test(a_backtrace_is_not_that_of_the_next_one_on_the_thread),
         cmocka_unit_test(goroutine_in_a_blocking_call_shows_the_call_and_its_caller),
 #endif
         cmocka_unit_test(each_visits_every_live_goroutine_once),

@@ -7,6 +7,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/san.h"
 #include "runtime/sched/rt.h"
+#include "tests/support/ages.h"
 #include "tests/support/child.h"
 #include "tests/support/foreign.h"
 #include "tests/support/gotest.h"
@@ -270,6 +271,7 @@ run_with(const char *name, const char *traceback)
 
     (void)snprintf(var, sizeof(var), "GOTRACEBACK=%s", traceback);
     child_run(name, env, &r);
+    without_ages(r.err);
 }
 
 static void
