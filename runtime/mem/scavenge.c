@@ -17,7 +17,8 @@
  * its thread is seen by (c): we keep off. A (1) after it is followed by a (3) that sees
  * (a), since (2) orders (3) after (1): the runner waits. Either way nobody runs on the stack
  * while its pages go. A runner that had passed (3) before (a) stores on_cpu = 1 over ours;
- * its (1) came before the fence, so (c) sees it.
+ * its (1) came before the fence, so (c) sees it, or finds that the goroutine has run and
+ * waits again: then on_cpu, looked at after status, is no longer ours.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -67,7 +68,8 @@ trim_batch(struct visit *v)
     for (int i = 0; i < v->n; i++) {
         struct go_g *g = v->batch[i];
 
-        if (LOAD(&g->status, ACQUIRE) == GO_WAITING) {
+        if (LOAD(&g->status, ACQUIRE) == GO_WAITING &&
+            LOAD(&g->on_cpu, ACQUIRE) == SCAVENGING) {
             stack_check(g, g->stack);
             g->stack->trimmed = v->runs[i];
             trim(g);

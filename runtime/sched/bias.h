@@ -127,11 +127,20 @@ bias_unlock(struct go_bias *l, struct go_m *m)
 static inline void
 bias_unlock_parking(struct go_bias *l, struct go_m *m)
 {
-    /* An owner that is inside and waited for: this store lets the asker in, so it is the
-     * last thing we do inside. The note that is left guards nothing any more. */
-    if (UNLIKELY(LOAD(&l->waited, RELAXED)) && m->ninside > 0 &&
-        m->inside[m->ninside - 1] == l)
+    uint32_t n = m->ninside;
+
+    /* An owner that is inside and waited for: the store to owner lets the asker in, so it is
+     * the last thing we do inside, and l may be gone after it. The note that is left guards
+     * nothing any more. */
+    if (UNLIKELY(LOAD(&l->waited, RELAXED)) && n > 0 && m->inside[n - 1] == l) {
+#ifdef GO_DEBUG_LOCKS
+        go_lck_drop_(&l->plain);
+#endif
+        m->ninside = n - 1;
         STORE(&l->owner, NULL, RELEASE);
+        STORE(&m->inside[n - 1], NULL, RELEASE);
+        return;
+    }
     bias_unlock(l, m);
 }
 

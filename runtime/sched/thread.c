@@ -133,11 +133,14 @@ thread_start(struct go_p *p, bool spinning)
 void
 m_stop(struct go_m *m)
 {
-    if (m->spinning) {
+    bool given = LOAD(&m->park, ACQUIRE) != 0; /* a new M's first P */
+
+    /* One that starts with a P goes on to look for work, as it was counted for. */
+    if (m->spinning && !given) {
         m->spinning = false;
         ADD(&sched.nmspinning, -1, SEQ_CST);
     }
-    if (m->locked_g != NULL || LOAD(&m->park, ACQUIRE) == 0) {
+    if (m->locked_g != NULL || !given) {
         go_lck_lock(&sched.lock, GO_LCK_SCHED);
         if (m->locked_g == NULL) { /* else only its goroutine's turn wakes it */
             m->idle_next = sched.midle;

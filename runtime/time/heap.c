@@ -124,10 +124,14 @@ heap_remove(struct timers *h, uint32_t i)
 
 /* --- arming ------------------------------------------------------------------------------------- */
 
-/* A timer was armed by a thread without a P: nobody on the way would notice it. */
+/* A timer was armed by a thread without a P: nobody on the way would notice it. The fence
+ * stands between "the timer is there" and "does anybody poll or spin?"; the other side's is
+ * in go_idle(). Without it an M that goes to sleep may miss the timer while we count on it
+ * for a spinning one. */
 static void
 tell_poller(int64_t when)
 {
+    full_fence();
     if (LOAD(&sched.polling, SEQ_CST)) {
         if (when < LOAD(&sched.poll_until, SEQ_CST))
             rt_poll_break();
@@ -156,7 +160,9 @@ rt_timer_stop(struct rt_timer *t)
 {
     struct go_p *p;
 
-    while ((p = LOAD(&t->owner, RELAXED)) != NULL) {
+    /* Acquire pairs with the release in timers_run(): whoever finds it disarmed sees that it
+     * fires (rt_timer_stop_sync). */
+    while ((p = LOAD(&t->owner, ACQUIRE)) != NULL) {
         go_lck_lock(&p->timers.lock, GO_LCK_HEAP);
         if (LOAD(&t->owner, RELAXED) == p) {
             heap_remove(&p->timers, t->index);

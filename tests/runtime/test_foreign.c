@@ -229,6 +229,44 @@ GO_TEST(threads_have_deadlines_too)
     go_chan_unref(l.c);
 }
 
+static void
+discard(struct go_chan *c)
+{
+    while (go_chan_recv(c, NULL))
+        ;
+}
+
+/* Each send wakes an M, which soon looks for more and goes to sleep: at times just as the
+ * deadline comes up. A deadline it missed would be missed by all. */
+static void *
+sleep_as_others_fall_asleep(void *arg)
+{
+    struct go_chan *c = arg;
+    int64_t end = go_now() + 600 * GO_MILLISECOND;
+
+    for (uint32_t i = 1; go_now() < end; i = i * 1664525 + 1013904223) {
+        go_chan_send(c, NULL);
+        for (volatile uint32_t k = i >> 20; k > 0; k--)
+            ;
+        go_sleep(GO_MICROSECOND);
+    }
+    go_chan_close(c);
+    return NULL;
+}
+
+GO_TEST(a_deadline_is_noticed_by_whoever_goes_to_sleep)
+{
+    struct go_chan *c = go_chan_new(0, 1);
+    struct go_wg wg = GO_WG_INIT;
+    pthread_t t;
+
+    CHECK(go_wg_go(&wg, discard, c) > 0);
+    CHECK_INT(pthread_create(&t, NULL, sleep_as_others_fall_asleep, c), 0);
+    CHECK_INT(GO_BLOCKING(pthread_join(t, NULL)), 0);
+    go_wg_wait(&wg);
+    go_chan_unref(c);
+}
+
 /* Threads come and go; each leaves nothing behind that another could trip over. */
 static void *
 say_hello(void *arg)
@@ -306,6 +344,7 @@ main(int argc, char **argv)
         cmocka_unit_test(threads_send_without_blocking),
         cmocka_unit_test(nothing_is_lost_between_threads_and_goroutines),
         cmocka_unit_test(threads_have_deadlines_too),
+        cmocka_unit_test(a_deadline_is_noticed_by_whoever_goes_to_sleep),
         cmocka_unit_test(threads_may_end_right_after_being_woken),
         cmocka_unit_test(the_runtime_needs_no_go_main),
     };

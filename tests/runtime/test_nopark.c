@@ -145,11 +145,12 @@ outside(void *arg)
 {
     struct go_chan *c = arg;
 
+    go_nopark_end(); /* no-ops need no pairs */
     go_nopark_begin("foreign");
-    go_nopark_end();
+    go_send(c, 4); /* parks */
     go_enter_blocking();
     go_exit_blocking();
-    go_exit_blocking(); /* no-ops need no pairs */
+    go_exit_blocking();
     go_send(c, 5);
     return NULL;
 }
@@ -160,6 +161,7 @@ GO_TEST(regions_mean_nothing_on_a_foreign_thread)
     pthread_t t;
 
     CHECK_INT(pthread_create(&t, NULL, outside, c), 0);
+    CHECK_INT(go_recv(c, int), 4);
     CHECK_INT(go_recv(c, int), 5);
     CHECK_INT(GO_BLOCKING(pthread_join(t, NULL)), 0);
     go_chan_unref(c);
