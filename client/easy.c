@@ -5,7 +5,10 @@
 
 #include "client/conn.h"
 
-enum { WAIT_LIMIT = 1000 };
+enum {
+    WAIT_LIMIT = 1000,
+    SUBMIT_WAIT_MAX = 1000, /* jobs; the daemon takes no more with a wait */
+};
 
 /* A long wait is a row of shorter ones: the daemon bounds each. Over a network a connection
  * may be dead without a sign, and is asked again soon; a local one is not. */
@@ -32,9 +35,11 @@ round_ns(const struct goctl *c, int64_t timeout_ns)
     return timeout_ns < most ? timeout_ns : most;
 }
 
-int
-goctl_submit(struct goctl *c, PbJobSpec *const *jobs, size_t n, PbBatchSpec *options,
-             uint64_t *ret_batch, uint64_t *ret_ids, struct goctl_error *err)
+/* wait may be NULL; *ret then holds no wait. */
+static int
+submit(struct goctl *c, PbJobSpec *const *jobs, size_t n, PbBatchSpec *options,
+       PbWait *wait, int64_t timeout_ns, uint64_t *ret_ids, struct goctl_reply **ret,
+       struct goctl_error *err)
 {
     PbSubmit submit = PB_SUBMIT__INIT;
     PbRequest req = PB_REQUEST__INIT;
@@ -46,9 +51,10 @@ goctl_submit(struct goctl *c, PbJobSpec *const *jobs, size_t n, PbBatchSpec *opt
     submit.jobs = list;
     submit.n_jobs = n;
     submit.options = options;
+    submit.wait = wait;
     req.call_case = PB_REQUEST__CALL_SUBMIT;
     req.submit = &submit;
-    if (goctl_call(c, &req, GOCTL_FOREVER, &reply, err) < 0 ||
+    if (goctl_call(c, &req, timeout_ns, &reply, err) < 0 ||
         expect(reply, PB_RESPONSE__REPLY_SUBMIT, err) < 0)
         return -1;
 
@@ -57,11 +63,80 @@ goctl_submit(struct goctl *c, PbJobSpec *const *jobs, size_t n, PbBatchSpec *opt
         goctl_reply_free(reply);
         return goctl_fail(err, GOCTL_PROTOCOL, "gojobd took another number of jobs");
     }
-    if (ret_batch != NULL)
-        *ret_batch = sr->batch;
     if (ret_ids != NULL && n > 0)
         memcpy(ret_ids, sr->ids, n * sizeof(*ret_ids));
+    *ret = reply;
+    return 0;
+}
+
+int
+goctl_submit(struct goctl *c, PbJobSpec *const *jobs, size_t n, PbBatchSpec *options,
+             uint64_t *ret_batch, uint64_t *ret_ids, struct goctl_error *err)
+{
+    struct goctl_reply *reply;
+
+    if (submit(c, jobs, n, options, NULL, GOCTL_FOREVER, ret_ids, &reply, err) < 0)
+        return -1;
+    if (ret_batch != NULL)
+        *ret_batch = goctl_response(reply)->submit->batch;
     goctl_reply_free(reply);
+    return 0;
+}
+
+/* How w waits, without for what. */
+static void
+fill_wait(const struct goctl *c, const struct goctl_wait *w, int64_t timeout_ns,
+          PbDuration *round, PbWait *wait)
+{
+    PB_SET(round, ns, round_ns(c, timeout_ns));
+    wait->timeout = round;
+    PB_SET(wait, limit, w->limit != 0 ? w->limit : WAIT_LIMIT);
+    PB_SET(wait, jobs, w->jobs);
+    PB_SET(wait, results, w->results);
+}
+
+static void
+took(struct goctl_wait *w, const PbWaitReply *wr)
+{
+    if (wr->has_next)
+        w->after = wr->next;
+    w->done = PB_GET(wr, done, false);
+    if (w->batch_name != NULL && wr->batch != NULL) {
+        w->batch = wr->batch->id; /* another may have the name by the next call */
+        w->batch_name = NULL;
+    }
+}
+
+int
+goctl_submit_wait(struct goctl *c, PbJobSpec *const *jobs, size_t n, PbBatchSpec *options,
+                  struct goctl_wait *w, int64_t timeout_ns, uint64_t *ret_ids,
+                  struct goctl_reply **ret, const PbWaitReply **ret_wait,
+                  struct goctl_error *err)
+{
+    PbDuration round = PB_DURATION__INIT;
+    PbWait wait = PB_WAIT__INIT;
+    const PbSubmitReply *sr;
+
+    fill_wait(c, w, timeout_ns, &round, &wait);
+    /* Of what is submitted something is known in the end, whatever the time. */
+    if (submit(c, jobs, n, options, n <= SUBMIT_WAIT_MAX ? &wait : NULL, GOCTL_FOREVER,
+               ret_ids, ret, err) < 0)
+        return -1;
+    sr = goctl_response(*ret)->submit;
+    w->batch = sr->batch;
+    w->batch_name = NULL;
+    w->job = 0;
+    w->after = 0;
+    w->done = false;
+    *ret_wait = sr->wait;
+    if (sr->wait != NULL) {
+        took(w, sr->wait);
+        return 0;
+    }
+    goctl_reply_free(*ret);
+    if (goctl_wait_next(c, w, timeout_ns, ret, err) < 0)
+        return -1;
+    *ret_wait = goctl_response(*ret)->wait;
     return 0;
 }
 
@@ -73,10 +148,8 @@ goctl_wait_next(struct goctl *c, struct goctl_wait *w, int64_t timeout_ns,
     PbWait wait = PB_WAIT__INIT;
     PbRequest req = PB_REQUEST__INIT;
     struct goctl_reply *reply;
-    const PbWaitReply *wr;
 
-    PB_SET(&round, ns, round_ns(c, timeout_ns));
-    wait.timeout = &round;
+    fill_wait(c, w, timeout_ns, &round, &wait);
     if (w->job != 0) {
         wait.what_case = PB_WAIT__WHAT_JOB;
         wait.job = w->job;
@@ -89,23 +162,13 @@ goctl_wait_next(struct goctl *c, struct goctl_wait *w, int64_t timeout_ns,
     }
     if (w->after != 0)
         PB_SET(&wait, after, w->after);
-    PB_SET(&wait, limit, w->limit != 0 ? w->limit : WAIT_LIMIT);
-    PB_SET(&wait, jobs, w->jobs);
-    PB_SET(&wait, results, w->results);
     req.call_case = PB_REQUEST__CALL_WAIT;
     req.wait = &wait;
     if (goctl_call(c, &req, round.ns + GRACE_NS + c->patience_ns, &reply, err) < 0 ||
         expect(reply, PB_RESPONSE__REPLY_WAIT, err) < 0)
         return -1;
 
-    wr = goctl_response(reply)->wait;
-    if (wr->has_next)
-        w->after = wr->next;
-    w->done = PB_GET(wr, done, false);
-    if (w->batch_name != NULL && wr->batch != NULL) {
-        w->batch = wr->batch->id; /* another may have the name by the next call */
-        w->batch_name = NULL;
-    }
+    took(w, goctl_response(reply)->wait);
     *ret = reply;
     return 0;
 }

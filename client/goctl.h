@@ -134,6 +134,14 @@ struct goctl_wait {
 int goctl_wait_next(struct goctl *c, struct goctl_wait *w, int64_t timeout_ns,
                     struct goctl_reply **ret, struct goctl_error *err);
 
+/* goctl_submit() and the first goctl_wait_next() for its batch, in one call if it has up to
+ * 1000 jobs: w->batch is set, *ret_wait is the wait's reply, which lives as long as *ret. A
+ * w that is not done then goes on with goctl_wait_next(). */
+int goctl_submit_wait(struct goctl *c, PbJobSpec *const *jobs, size_t n,
+                      PbBatchSpec *options, struct goctl_wait *w, int64_t timeout_ns,
+                      uint64_t *ret_ids, struct goctl_reply **ret,
+                      const PbWaitReply **ret_wait, struct goctl_error *err);
+
 /* Which events, and how far they were taken. */
 #define GOCTL_NOW UINT64_MAX
 struct goctl_events {

@@ -29,7 +29,14 @@ struct session {
     pthread_t thread;
     bool threaded;
     bool stream;
+
+    /* What a submission that is not a stream waits for in its own call. Not long: until
+     * its reply comes an interrupt does not know the batch. */
+    PbWait wait;
+    PbDuration soon;
 };
+
+#define SOON_NS (GOCTL_SECOND / 4)
 
 static void *
 wait_thread(void *arg)
@@ -59,6 +66,11 @@ taken(void *arg, const PbSubmitReply *reply)
     struct session *t = arg;
 
     atomic_store_explicit(&t->w.submitted, t->s.jobs, memory_order_relaxed);
+    if (reply->wait != NULL) {
+        t->w.ids = t->s.ids;
+        t->w.n = t->s.n_ids < t->w.n ? t->s.n_ids : t->w.n;
+        waiter_took(&t->w, reply->wait);
+    }
     if (t->s.cli->a.json && !t->s.cli->a.wait)
         out_json(PB_BASE(reply));
 }
@@ -74,6 +86,12 @@ session_init(struct session *t, struct cli *cli)
     t->threaded = false;
     t->stream = false;
     waiter_init(&t->w, cli);
+    t->wait = (PbWait)PB_WAIT__INIT;
+    t->soon = (PbDuration)PB_DURATION__INIT;
+    PB_SET(&t->soon, ns, SOON_NS);
+    t->wait.timeout = &t->soon;
+    PB_SET(&t->wait, jobs, true);
+    PB_SET(&t->wait, results, true);
     return true;
 }
 
@@ -147,6 +165,10 @@ submit_list(struct cli *cli, make_fn *make)
     if (!schedule_unasked(cli, timer) || !make(cli, &l) || !session_init(&t, cli))
         return EXIT_USAGE;
     t.s.keep_ids = true;
+    t.s.wait = cli->a.wait ? &t.wait : NULL;
+    t.w.subjects = l.subjects;
+    t.w.n = l.n;
+    t.w.many = l.n > 1;
     for (size_t i = 0; i < l.n && t.s.code == 0; i++) {
         if (!spec_defaults(cli, &cli->arena, l.specs[i]))
             t.s.code = EXIT_USAGE;
@@ -155,9 +177,7 @@ submit_list(struct cli *cli, make_fn *make)
     }
     submitter_finish(&t.s);
     t.w.ids = t.s.ids;
-    t.w.subjects = l.subjects;
     t.w.n = t.s.n_ids < l.n ? t.s.n_ids : l.n;
-    t.w.many = l.n > 1;
     return session_end(&t);
 }
 

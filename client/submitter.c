@@ -191,6 +191,9 @@ send_message(struct submitter *s, bool last)
         PB_SET(&submit, more, true);
     if (s->cli->a.dry_run)
         PB_SET(&submit, dry_run, true);
+    if (first && last && !s->stay_open && !s->cli->a.dry_run &&
+        m->n <= SUBMITTER_WAIT_MAX)
+        submit.wait = s->wait;
     address(s, &submit);
     req.call_case = PB_REQUEST__CALL_SUBMIT;
     req.submit = &submit;

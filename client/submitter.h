@@ -15,6 +15,8 @@
 
 enum { SUBMITTER_AHEAD = 4 }; /* messages in flight */
 
+enum { SUBMITTER_WAIT_MAX = 1000 }; /* jobs that may be waited for in the same call */
+
 struct submitter_message;
 
 struct submitter {
@@ -25,6 +27,7 @@ struct submitter {
     /* Called for each reply. May be NULL. */
     void (*taken)(void *arg, const PbSubmitReply *reply);
     void *arg;
+    PbWait *wait;   /* if all goes in one message: to wait like this in the same call */
     bool keep_ids;  /* all of them, instead of those that may be duplicates */
     bool stay_open; /* the batch takes jobs from others, too: it is not closed */
 

@@ -131,6 +131,14 @@ take(struct waiter *w, const PbWaitReply *wr)
         progress_draw(&w->progress, counts);
 }
 
+void
+waiter_took(struct waiter *w, const PbWaitReply *wr)
+{
+    w->w.after = PB_GET(wr, next, 0);
+    w->w.done = PB_GET(wr, done, false);
+    take(w, wr);
+}
+
 static void
 give_up(struct waiter *w)
 {

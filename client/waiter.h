@@ -32,6 +32,8 @@ struct waiter {
 void waiter_init(struct waiter *w, struct cli *cli);
 /* Until the batch is done; sets broken when that cannot be seen. */
 void waiter_run(struct waiter *w);
+/* What another call has waited for already. */
+void waiter_took(struct waiter *w, const PbWaitReply *wr);
 /* Prints a finished job and counts it. */
 void waiter_job(struct waiter *w, PbJob *job);
 /* Waits for one job, as long as until_ns says; batch: skip it when it belongs to this one

@@ -54,6 +54,10 @@ int call_init(struct call *c, struct daemon *d, const struct call_peer *peer,
 void call_serve(struct call *c, const void *data, size_t len);
 void call_fini(struct call *c);
 
+/* The part of call_wait that waits, for a batch that is there; in->what is not looked at.
+ * 0 and *ret, or as a handler. PARKS. */
+int call_wait_batch(struct call *c, const PbWait *in, int64_t batch, PbWaitReply **ret);
+
 /* How many calls are being served, for Stats. */
 int64_t call_count(void);
 

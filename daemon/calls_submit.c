@@ -16,6 +16,8 @@
 /* Dependencies of all jobs of a message together. */
 #define NEEDS_ALL_MAX 200000
 
+#define WAIT_JOBS_MAX 1000
+
 /* After how long a refused client may try again. */
 #define RETRY_BACKLOG GO_SECOND
 #define RETRY_DISK    (2 * GO_SECOND)
@@ -108,6 +110,30 @@ check_jobs(struct call *c, const PbSubmit *in)
     return 0;
 }
 
+/* A call that waits keeps its specs in memory meanwhile. */
+static int
+check_wait(struct call *c, const PbSubmit *in)
+{
+    const PbWait *w = in->wait;
+
+    if (w == NULL)
+        return 0;
+    if (w->what_case != PB_WAIT__WHAT__NOT_SET || w->has_after)
+        return call_fail(c, PB_ERROR__CODE__INVALID, "wait",
+                         "wait is for the batch submitted: it names no batch, no job and "
+                         "no place");
+    if (PB_GET(in, more, 0) || PB_GET(in, dry_run, 0))
+        return call_fail(c, PB_ERROR__CODE__INVALID, "wait",
+                         "wait does not go with more or dry_run");
+    if (pb_duration_ns(w->timeout, 0) < 0)
+        return call_fail(c, PB_ERROR__CODE__INVALID, "wait.timeout",
+                         "wait.timeout is negative");
+    if (in->n_jobs > WAIT_JOBS_MAX)
+        return call_fail(c, PB_ERROR__CODE__INVALID, "wait",
+                         "wait goes with up to %d jobs", WAIT_JOBS_MAX);
+    return 0;
+}
+
 static int
 check(struct call *c, const PbSubmit *in)
 {
@@ -124,6 +150,8 @@ check(struct call *c, const PbSubmit *in)
                          "give either batch or batch_name, not both");
     if (in->batch_name != NULL && in->batch_name[0] == '\0')
         return call_fail(c, PB_ERROR__CODE__INVALID, "batch_name", "batch_name is empty");
+    if (check_wait(c, in) < 0)
+        return -EINVAL;
     return check_jobs(c, in);
 }
 
@@ -284,6 +312,10 @@ reply(struct call *c, const struct submit_op *s)
     rep->ids = (uint64_t *)s->ids; /* positive all of them */
     if (s->done.n_dups > 0)
         PB_SET(rep, duplicates, (uint32_t)s->done.n_dups);
+    /* A wait that fails takes nothing back: the jobs are in. */
+    if (s->in->wait != NULL &&
+        call_wait_batch(c, s->in->wait, s->done.batch, &rep->wait) < 0)
+        rep->wait = NULL;
     c->rep->reply_case = PB_RESPONSE__REPLY_SUBMIT;
     c->rep->submit = rep;
     return 0;

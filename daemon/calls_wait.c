@@ -238,36 +238,59 @@ wait_job(struct waiting *w, int64_t deadline)
     return r < 0 ? r : 0;
 }
 
+/* What in asks for, and an empty reply. */
+static int
+begin(struct waiting *w, struct call *c, const PbWait *in, int64_t *ret_deadline)
+{
+    int64_t timeout = pb_duration_ns(in->timeout, TIMEOUT_DFLT);
+
+    *w = (struct waiting){.c = c, .in = in, .limit = LIMIT_DFLT};
+    if (timeout < 0)
+        return call_fail(c, PB_ERROR__CODE__INVALID, "timeout", "timeout is negative");
+    *ret_deadline = go_deadline(timeout < TIMEOUT_MAX ? timeout : TIMEOUT_MAX);
+    if (PB_GET(in, limit, 0) > 0)
+        w->limit = in->limit < LIMIT_MAX ? in->limit : LIMIT_MAX;
+    w->cursor = PB_GET(in, after, 0);
+    w->want = PB_GET(in, results, 0) ? JOBPB_RESULT : 0;
+    w->rep = call_new(c, &pb_wait_reply__descriptor);
+    if (w->rep == NULL)
+        return -ENOBUFS;
+    w->rep->jobs = call_array(c, w->limit, sizeof(*w->rep->jobs));
+    return w->rep->jobs == NULL ? -ENOBUFS : 0;
+}
+
+int
+call_wait_batch(struct call *c, const PbWait *in, int64_t batch, PbWaitReply **ret)
+{
+    struct waiting w;
+    int64_t deadline;
+    int r = begin(&w, c, in, &deadline);
+
+    w.batch = batch;
+    if (r == 0)
+        r = wait_batch(&w, deadline);
+    *ret = w.rep;
+    return r;
+}
+
 int
 call_wait(struct call *c)
 {
-    struct waiting w = {.c = c, .in = c->req->wait, .limit = LIMIT_DFLT};
-    int64_t timeout = pb_duration_ns(w.in->timeout, TIMEOUT_DFLT);
+    const PbWait *in = c->req->wait;
+    bool by_number = in->what_case == PB_WAIT__WHAT_BATCH;
+    struct waiting w;
     int64_t deadline;
-    int r;
+    int r = begin(&w, c, in, &deadline);
 
-    if (timeout < 0)
-        return call_fail(c, PB_ERROR__CODE__INVALID, "timeout", "timeout is negative");
-    deadline = go_deadline(timeout < TIMEOUT_MAX ? timeout : TIMEOUT_MAX);
-    if (PB_GET(w.in, limit, 0) > 0)
-        w.limit = w.in->limit < LIMIT_MAX ? w.in->limit : LIMIT_MAX;
-    w.cursor = PB_GET(w.in, after, 0);
-    w.want = PB_GET(w.in, results, 0) ? JOBPB_RESULT : 0;
-    w.rep = call_new(c, &pb_wait_reply__descriptor);
-    if (w.rep == NULL)
-        return -ENOBUFS;
-    w.rep->jobs = call_array(c, w.limit, sizeof(*w.rep->jobs));
-    if (w.rep->jobs == NULL)
-        return -ENOBUFS;
-    if (w.in->what_case == PB_WAIT__WHAT_JOB) {
+    if (r < 0)
+        return r;
+    if (in->what_case == PB_WAIT__WHAT_JOB) {
         r = wait_job(&w, deadline);
-    } else if (w.in->what_case == PB_WAIT__WHAT__NOT_SET) {
+    } else if (in->what_case == PB_WAIT__WHAT__NOT_SET) {
         r = call_fail(c, PB_ERROR__CODE__INVALID, NULL,
                       "one of batch, batch_name, job is needed");
     } else {
-        r = select_batch(c, w.in->what_case == PB_WAIT__WHAT_BATCH, w.in->batch,
-                         w.in->what_case == PB_WAIT__WHAT_BATCH_NAME ? w.in->batch_name
-                                                                     : NULL,
+        r = select_batch(c, by_number, in->batch, by_number ? NULL : in->batch_name,
                          &w.batch);
         if (r == 0)
             r = wait_batch(&w, deadline);

@@ -32,24 +32,17 @@ by_value(const void *a, const void *b)
 static bool
 one(struct goctl *c, PbJobSpec *spec, struct goctl_error *err)
 {
-    struct goctl_wait w = {.jobs = true, .results = true, .limit = 1};
+    struct goctl_wait w = {.jobs = true, .results = true};
     struct goctl_reply *reply;
-    uint64_t id;
-    bool right = false;
+    const PbWaitReply *wr;
+    bool right;
 
-    if (goctl_submit(c, &spec, 1, NULL, NULL, &id, err) < 0)
+    if (goctl_submit_wait(c, &spec, 1, NULL, &w, 10 * GOCTL_SECOND, NULL, &reply, &wr,
+                          err) < 0)
         return false;
-    w.job = id;
-    while (!w.done) {
-        const PbWaitReply *wr;
-
-        if (goctl_wait_next(c, &w, 10 * GOCTL_SECOND, &reply, err) < 0)
-            return false;
-        wr = goctl_response(reply)->wait;
-        right = wr->n_jobs == 1 && wr->jobs[0]->result_case == PB_JOB__RESULT_SUM &&
-                wr->jobs[0]->sum->has_count && wr->jobs[0]->sum->count == 2;
-        goctl_reply_free(reply);
-    }
+    right = w.done && wr->n_jobs == 1 && wr->jobs[0]->result_case == PB_JOB__RESULT_SUM &&
+            wr->jobs[0]->sum->has_count && wr->jobs[0]->sum->count == 2;
+    goctl_reply_free(reply);
     return right;
 }
 

@@ -42,6 +42,27 @@ def a_small_sum_costs_one_commit(d):
         assert c.call("check", {})["ok"]
 
 
+def one_call_submits_and_waits(d):
+    wait = {"jobs": True, "results": True, "timeout": "20s"}
+    d.start()
+    with d.client() as c:
+        got = c.call("submit", {"jobs": [SUM, SUM], "wait": wait})
+        assert got["wait"]["done"] and got["wait"]["batch"]["id"] == got["batch"], got
+        assert [(j["id"], j["sum"]["sum"]) for j in got["wait"]["jobs"]] == \
+            [(i, 6) for i in got["ids"]], got
+        got = c.call("submit", {"jobs": [{"timer": {"every": "20ms"}}], "wait": {}})
+        assert got["wait"]["done"] and "jobs" not in got["wait"], got
+        soon = c.call("submit", {"jobs": [{"timer": {"every": "1h"}}],
+                                 "wait": {"timeout": "10ms"}})
+        assert not soon["wait"].get("done") and "jobs" not in soon["wait"], soon
+        for args, field in (({"wait": {"job": 1}}, "wait"), ({"wait": {"after": 1}}, "wait"),
+                            ({"wait": {}, "more": True}, "wait"),
+                            ({"wait": {}, "dry_run": True}, "wait"),
+                            ({"wait": {"timeout": "-1s"}}, "wait.timeout"),
+                            ({"wait": {}, "jobs": [SUM] * 1001}, "wait")):
+            assert c.refused("submit", {"jobs": [SUM], **args}) == ("invalid", field), args
+
+
 def a_file_is_read_and_one_outside_the_roots_is_not(d):
     d.start()
     with open(f"{d.dir}/files/a", "w") as f:
