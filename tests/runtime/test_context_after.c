@@ -12,14 +12,27 @@ send_token(void *arg)
     go_chan_send(arg, NULL);
 }
 
-GO_TEST(after_func_is_called_once_by_the_end)
+GO_TEST(after_func_is_called_by_a_deadline)
 {
     struct go_ctx *ctx = go_ctx_with_timeout(NULL, GO_MILLISECOND);
+    struct go_chan *c = go_chan_new(0, 4);
+    struct go_ctx_after *a = go_ctx_after_func(ctx, send_token, c);
+
+    go_chan_recv(c, NULL);
+    CHECK(!go_ctx_after_stop(a));
+    go_ctx_unref(ctx);
+    go_chan_unref(c);
+}
+
+GO_TEST(after_func_is_called_once_by_the_end)
+{
+    struct go_ctx *ctx = go_ctx_with_cancel(NULL);
     struct go_chan *c = go_chan_new(0, 4);
     struct go_ctx_after *a = go_ctx_after_func(ctx, send_token, c);
     struct go_ctx_after *b = go_ctx_after_func(ctx, send_token, c), *late;
 
     CHECK_INT(go_chan_try_recv(c, NULL), -EAGAIN);
+    go_ctx_cancel(ctx);
     go_chan_recv(c, NULL);
     go_chan_recv(c, NULL);
     CHECK(!go_ctx_after_stop(a));
@@ -84,6 +97,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(after_func_is_called_by_a_deadline),
         cmocka_unit_test(after_func_is_called_once_by_the_end),
         cmocka_unit_test(a_stopped_after_func_is_not_called),
         cmocka_unit_test(sleep_ends_with_its_time_or_its_context),

@@ -87,7 +87,7 @@ asleep_after_blocking(int argc, char **argv)
 
     (void)argc;
     (void)argv;
-    CHECK_INT(GO_BLOCKING(nanosleep(&ts, NULL)), 0);
+    (void)GO_BLOCKING(nanosleep(&ts, NULL)); /* EINTR is fine: blocking.h */
     return go_chan_recv(NULL, NULL);
 }
 
@@ -139,7 +139,7 @@ write_later(int fd)
 {
     struct timespec ts = {.tv_nsec = 30000000};
 
-    CHECK_INT(GO_BLOCKING(nanosleep(&ts, NULL)), 0);
+    (void)GO_BLOCKING(nanosleep(&ts, NULL));
     CHECK_INT(write(fd, "x", 1), 1);
 }
 

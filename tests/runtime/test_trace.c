@@ -193,9 +193,12 @@ GO_TEST(only_one_trace_at_a_time)
 
 GO_TEST(trace_holds_only_what_happened_while_it_was_on)
 {
+    int64_t before = go_num_goroutine();
     char *none[] = {NULL};
 
     (void)work(0, none);
+    while (go_num_goroutine() > before) /* its last ones have not returned yet */
+        go_sleep(GO_MILLISECOND);
     CHECK_INT(go_trace_start(0), 0);
     for (int i = 0; i < 10; i++)
         go_yield();
