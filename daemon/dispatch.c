@@ -492,7 +492,9 @@ dispatch_main(struct dispatch *dp)
 void
 dispatch_start(struct dispatch *dp)
 {
+    go_mutex_lock(&dp->mu); /* the writer is at work already */
     dp->ended = false;
+    go_mutex_unlock(&dp->mu);
     ENSURE(go_opt((&(const struct go_opts){.name = "dispatch"}), dispatch_main, dp) > 0);
 }
 

@@ -26,13 +26,14 @@ ask(const char *name, int64_t takes, int64_t patience)
 {
     struct go_ctx *ctx = go_ctx_with_timeout(go_ctx_background(), patience);
     struct go_chan *answer = go_chan_new(sizeof(int), 1);
+    struct go_wg wg = GO_WG_INIT;
     int n;
     struct go_case cases[] = {
         GO_CASE_RECV(answer, &n),
         GO_CASE_RECV(go_ctx_done(ctx), NULL),
     };
 
-    if (go(work, go_ctx_ref(ctx), go_chan_ref(answer), takes) < 0)
+    if (go_wg_go(&wg, work, go_ctx_ref(ctx), go_chan_ref(answer), takes) < 0)
         return;
     switch (go_select(cases, 2)) {
     case 0: /* Go: case n := <-answer: */
@@ -44,6 +45,7 @@ ask(const char *name, int64_t takes, int64_t patience)
         break;
     }
     go_ctx_cancel(ctx);
+    go_wg_wait(&wg); /* a program that ends would cut it off in its cleaning up */
     go_ctx_unref(ctx);
     go_chan_unref(answer);
 }

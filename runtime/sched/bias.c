@@ -104,10 +104,11 @@ bias_wait_(struct go_bias *l, struct go_m *m, enum go_lck_rank rank)
 {
     int64_t start = rt_clock_raw(), ns = BACK_MIN;
 
-    if (LOAD(&l->owner, RELAXED) == bias_marked(m)) {
-        STORE(&l->owner, NULL, RELEASE); /* hand over; we are not inside */
+    /* Hand over; we are not inside. A compare-and-swap, because the asker may lose patience
+     * in between, be done, and leave the lock to somebody who owns it by now. */
+    if (LOAD(&l->owner, RELAXED) == bias_marked(m) &&
+        CAS(&l->owner, bias_marked(m), NULL, RELEASE))
         ns = AWAY_NS;
-    }
     for (int i = 0; i < BACK_TRIES; i++) {
         keep_away(ns);
         if (go_lck_trylock(&l->plain, rank)) {

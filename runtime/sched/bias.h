@@ -34,7 +34,7 @@
  *   I2  Who holds the plain lock is inside if owner is NULL, and else is asking for it.
  *   I3  owner becomes NULL by the owner, when it is outside or done, or by an asker, who
  *       then waits for the fence and the note. Only askers mark it, and an asker leaves
- *       with owner NULL.
+ *       with owner NULL. Outside, the owner does it by a compare-and-swap from its mark.
  *   I4  inside[0..ninside) are the locks the thread holds by note, in the order of taking.
  */
 #ifndef GOJOBD_RUNTIME_SCHED_BIAS_H
