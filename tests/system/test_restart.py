@@ -68,6 +68,40 @@ def _feed(p, n):
     p.stdin.close()
 
 
+def whatever_waits_goes_on_over_an_orderly_restart(d):
+    """Told to stop, the daemon answers those who wait; they must come again all the same."""
+    d.start()
+    job = {"sum": {"numbers": [2, 3]}, "queue": "held"}
+    d.call("queue_set", {"name": "held", "limits": {"paused": True}})
+    batch = str(d.call("submit", {"jobs": [job] * 5})["batch"])
+    begin = lambda *args, **more: d.ctl_start(*args, "--json", **more)
+    wait, whole, watch = begin("wait", batch), begin("batch", "wait", batch), begin(
+        "watch", "--batch", batch, "--no-progress")
+    stream = begin("submit", "-f", "-", "--wait", stdin=subprocess.PIPE)
+    stream.stdin.write((json.dumps(job) + "\n") * 5)
+    stream.stdin.flush()
+    waiting = lambda n: until(lambda: d.call("stats", {})["waiters"] == n, f"{n} wait")
+    waiting(4)
+    for _ in range(2):
+        assert d.stop() == 0
+        d.start()
+        waiting(4)
+    stream.stdin.write((json.dumps(job) + "\n") * 5)
+    stream.stdin.close()
+    stream.stdin = None
+    d.call("queue_set", {"name": "held", "limits": {"paused": False}})
+    for p, n in (wait, 5), (whole, 1), (stream, 10):
+        out, err = p.communicate(timeout=daemon.LIMIT)
+        assert p.returncode == 0 and len(_lines(out)) == n, (out, err)
+    events = []
+    while sum(e.get("job", {}).get("state") == "succeeded" for e in events) < 5:
+        events.append(json.loads(watch.stdout.readline()))
+    seqs = [e["seq"] for e in events]
+    assert seqs == sorted(set(seqs)), seqs
+    watch.terminate()
+    watch.communicate(timeout=daemon.LIMIT)
+
+
 def an_answer_comes_though_the_daemon_stays_away_for_a_while(d):
     d.start()
     d.stop()
