@@ -197,21 +197,32 @@ sync_path(const char *path, int flags)
     return r;
 }
 
+int
+store_sync_directory(const char *path)
+{
+    char *dir = strdup(path);
+    char *slash = dir != NULL ? strrchr(dir, '/') : NULL;
+    int r;
+
+    if (dir == NULL)
+        return -ENOMEM;
+    if (slash != NULL)
+        slash[slash == dir] = '\0';
+    r = sync_path(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY);
+    free(dir);
+    return r;
+}
+
 /* Give the copy its name, for good. link() rather than rename(): never over a file. */
 static int
 publish(const char *temp, const char *dest, char *err, size_t err_size)
 {
-    char *dir = strdup(dest);
-    char *slash = dir != NULL ? strrchr(dir, '/') : NULL;
-    int r = dir == NULL ? -ENOMEM : sync_path(temp, O_RDWR);
+    int r = sync_path(temp, O_RDWR);
 
     if (r == 0 && link(temp, dest) < 0)
         r = -errno;
-    if (slash != NULL)
-        slash[slash == dir] = '\0';
     if (r == 0)
-        r = sync_path(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY);
-    free(dir);
+        r = store_sync_directory(dest);
     if (r < 0)
         snprintf(err, err_size, "cannot write %s: %s", dest, strerror(-r));
     return r;

@@ -242,6 +242,9 @@ int store_refuse(struct store *st, int code, const char *fmt, ...)
 int store_lock(const char *path, int *ret_fd, char *err, size_t err_size);
 void store_unlock(int fd);
 
+/* backup.c: make path's entry in its directory survive a power cut. 0 or -errno. */
+int store_sync_directory(const char *path);
+
 /* wal.c: keep the log longer than it is full; outside a transaction. tidy: bring it to its
  * usual length after moving it into the database. */
 void store_wal_ahead(struct store *st);

@@ -1,7 +1,6 @@
 #include "daemon/store/store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -150,29 +149,6 @@ meta_load(struct store *st)
     return 0;
 }
 
-/* The file's entry in its directory must survive a power cut as well as its content. */
-static int
-sync_directory(const char *path)
-{
-    char *dir = strdup(path);
-    char *slash;
-    int fd, r = 0;
-
-    if (dir == NULL)
-        return -ENOMEM;
-    slash = strrchr(dir, '/');
-    if (slash != NULL)
-        slash[slash == dir] = '\0';
-    fd = open(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(dir);
-    if (fd < 0)
-        return -errno;
-    if (fsync(fd) < 0)
-        r = -errno;
-    close(fd);
-    return r;
-}
-
 static int
 note_frames(void *arg, sqlite3 *db, const char *name, int frames)
 {
@@ -211,7 +187,7 @@ open_db(struct store *st, const struct store_opts *o, int64_t now_ms)
     if (r == 0)
         r = migrate(st, version);
     if (r == 0 && version == 0 && o->vfs == NULL) {
-        r = sync_directory(st->path);
+        r = store_sync_directory(st->path);
         if (r < 0)
             (void)store_refuse(st, r, "cannot sync the directory of %s: %s", st->path,
                                strerror(-r));

@@ -9,6 +9,17 @@
 
 #include "daemon/store/inner.h"
 
+uint64_t rng;
+
+unsigned
+rnd(unsigned n)
+{
+    rng ^= rng << 13;
+    rng ^= rng >> 7;
+    rng ^= rng << 17;
+    return (unsigned)(rng >> 33) % n;
+}
+
 static void
 remove_dir(const char *dir)
 {

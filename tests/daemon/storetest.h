@@ -69,6 +69,10 @@ int64_t query(struct fixture *f, const char *sql, ...)
 /* The job's state. */
 enum store_state state_of(struct fixture *f, int64_t id);
 
+/* A number below n, the next of those that the seed rng, not 0, leads to. */
+extern uint64_t rng;
+unsigned rnd(unsigned n);
+
 /* store_verify() must find nothing. */
 void verify(struct fixture *f);
 

@@ -50,17 +50,6 @@ struct model {
     int64_t n_jobs, n_batches;
 };
 
-static uint64_t rng;
-
-static unsigned
-rnd(unsigned n)
-{
-    rng ^= rng << 13;
-    rng ^= rng >> 7;
-    rng ^= rng << 17;
-    return (unsigned)(rng >> 33) % n;
-}
-
 /* --- the model --------------------------------------------------------------------------- */
 
 static int

@@ -27,17 +27,6 @@ struct model {
     int64_t n_jobs; /* ids 1 … n_jobs */
 };
 
-static uint64_t rng;
-
-static unsigned
-rnd(unsigned n)
-{
-    rng ^= rng << 13;
-    rng ^= rng >> 7;
-    rng ^= rng << 17;
-    return (unsigned)(rng >> 33) % n;
-}
-
 static void
 op_submit(struct fixture *f, struct model *m)
 {

@@ -2,7 +2,7 @@
 
 #include <sqlite3.h>
 
-#include "tests/jobs/jobtest.h"
+#include "tests/jobs/sqltest.h"
 
 static void
 make_database(const char *path, const char *sql)
@@ -39,30 +39,8 @@ stock_dir(void)
     return dir;
 }
 
-#define QUERY(db, q) "{\"sql\":{\"db\":\"" db "\",\"query\":\"" q "\"}}"
 #define PARAMS(db, q, params)                                                            \
     "{\"sql\":{\"db\":\"" db "\",\"query\":\"" q "\",\"params\":" params "}}"
-
-static void
-gives(struct job_env *env, const char *json, const char *part)
-{
-    struct outcome o;
-
-    run_job(env, NULL, &o, "%s", json);
-    CHECK_INT(o.r, 0);
-    CHECK_HAS(o.r == 0 ? o.json : o.message, part);
-}
-
-static void
-fails(struct job_env *env, const char *json, int code, const char *part)
-{
-    struct outcome o;
-
-    run_job(env, NULL, &o, "%s", json);
-    CHECK_INT(o.code, code);
-    CHECK(o.r < 0);
-    CHECK_HAS(o.message, part);
-}
 
 GO_TEST(sql_spec_that_makes_no_sense_is_refused)
 {

@@ -6,7 +6,7 @@
 
 #include <glob.h>
 
-#include "tests/jobs/jobtest.h"
+#include "tests/jobs/sqltest.h"
 
 static char *dir;     /* NULL: no server */
 static char bin[256]; /* of PostgreSQL's programs */
@@ -86,29 +86,6 @@ env_here(void)
                   "rw: {url: 'postgresql:///postgres?host=%s&user=test', write: true},"
                   "gone: {url: 'postgresql:///postgres?host=%s/nowhere&user=test'}}}",
                   dir, dir, dir);
-}
-
-#define QUERY(db, q) "{\"sql\":{\"db\":\"" db "\",\"query\":\"" q "\"}}"
-
-static void
-gives(struct job_env *env, const char *json, const char *part)
-{
-    struct outcome o;
-
-    run_job(env, NULL, &o, "%s", json);
-    CHECK_INT(o.r, 0);
-    CHECK_HAS(o.r == 0 ? o.json : o.message, part);
-}
-
-static void
-fails(struct job_env *env, const char *json, int code, const char *part)
-{
-    struct outcome o;
-
-    run_job(env, NULL, &o, "%s", json);
-    CHECK_INT(o.code, code);
-    CHECK(o.r < 0);
-    CHECK_HAS(o.message, part);
 }
 
 PG_TEST(postgres_rows_are_typed)
