@@ -15,25 +15,6 @@ struct lane {
     int32_t prio;
 };
 
-/* Lanes with queued jobs, at most PLAN_LANES of them. */
-static int
-lanes_list(struct store *st, struct lane *v, int *ret_n)
-{
-    int64_t after = -1;
-    int n = 0, r;
-
-    while (n < PLAN_LANES) {
-        r = store_lane_next(st, after, &v[n].lane, &v[n].prio);
-        if (r < 0)
-            return r;
-        if (r == 0)
-            break;
-        after = v[n++].lane;
-    }
-    *ret_n = n;
-    return 0;
-}
-
 static int
 by_priority(const void *a, const void *b)
 {
@@ -126,6 +107,45 @@ lane_room(struct store *st, struct plan *p, int64_t lane, int64_t total,
     return limited;
 }
 
+/* Lanes that have queued jobs and room, at most PLAN_LANES of them: those without room take
+ * nobody's place. When there are more, the next plan begins with the others. */
+static int
+lanes_list(struct store *st, struct plan *p, struct lane *v, int *ret_n)
+{
+    static const int64_t none[STORE_QUEUES_MAX];
+    int64_t after = p->from, end = INT64_MAX;
+    int n = 0, r;
+
+    for (;;) {
+        struct lane found;
+        bool held = false;
+
+        r = store_lane_next(st, after, &found.lane, &found.prio);
+        if (r < 0)
+            return r;
+        if (r == 0 && end == INT64_MAX && p->from >= 0) {
+            end = p->from;
+            after = -1;
+            continue;
+        }
+        if (r == 0 || found.lane > end)
+            break;
+        after = found.lane;
+        if (lane_room(st, p, found.lane, 0, none, none, false, &held) <= 0) {
+            p->held = p->held || held;
+            continue;
+        }
+        if (n == PLAN_LANES) {
+            p->more = true;
+            break;
+        }
+        v[n++] = found;
+    }
+    p->from = p->more ? v[n - 1].lane : -1;
+    *ret_n = n;
+    return 0;
+}
+
 /* Whether the lane still has queued jobs. */
 static bool
 lane_left(struct store *st, int64_t lane)
@@ -212,10 +232,9 @@ plan_run(struct store *st, struct store_op *op)
     p->again_at = GO_NEVER;
     if (store_queued(st) == 0)
         return 0;
-    r = lanes_list(st, lanes, &n);
+    r = lanes_list(st, p, lanes, &n);
     if (r < 0)
         return r;
-    p->more = n == PLAN_LANES;
     qsort(lanes, (size_t)n, sizeof(lanes[0]), by_priority);
     lanes_turn(lanes, n, p->turn);
     r = claim_lanes(st, p, lanes, n);

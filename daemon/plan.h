@@ -34,6 +34,8 @@ struct plan {
     int64_t now; /* go_now() */
     struct plan_queue queues[STORE_QUEUES_MAX];
     unsigned turn; /* lanes of equal priority begin with another one each time */
+    int64_t
+        from; /* the lane behind which the next plan looks first; -1: all are looked at */
 
     /* Out. */
     struct store_claims claims[PLAN_LANES];

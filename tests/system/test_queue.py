@@ -47,6 +47,16 @@ def a_paused_queue_starts_nothing_until_it_is_resumed(d):
         holds(complaint(d, "queue", command, code=2), "usage")
 
 
+def many_paused_queues_keep_nobody_waiting(d):
+    names = [f"q{n}" for n in range(300)]  # more than the daemon looks at in one go
+    d.configure("queues: {" + ", ".join(f"{n}: {{paused: true}}" for n in names) + "}")
+    d.start()
+    tick = {"timer": {"after": "1ms"}}
+    ids(d, "submit", "-f", "-", stdin=lines(*[{**tick, "queue": n} for n in names]))
+    answer(d, "submit", "timer", "--every", "1ms", "--queue", "zeal", "--wait",
+           "--deadline", f"{LIMIT}s")
+
+
 def a_rate_spreads_the_starts(d):
     d.start()
     answer(d, "queue", "set", "slow", "--rate", "20", "--burst", "3")
@@ -251,6 +261,7 @@ if __name__ == "__main__":
     main([
         a_queue_runs_so_many_at_once,
         a_paused_queue_starts_nothing_until_it_is_resumed,
+        many_paused_queues_keep_nobody_waiting,
         a_rate_spreads_the_starts,
         kinds_share_the_rate_of_their_queue,
         limits_set_by_hand_hold_until_the_file_changes,
