@@ -132,12 +132,12 @@ call_batch_open(struct call *c)
         .name = in->name,
         .fail_fast = PB_GET(in, fail_fast, 0),
         .max_parallel = PB_GET(in, max_parallel, 0),
-        .deadline = pb_timestamp_ns(in->deadline, 0) / GO_MILLISECOND,
+        .deadline = spec_deadline(in->deadline),
         .labels = spec_labels(&c->mem, (void *const *)in->labels, in->n_labels),
         .n_labels = in->n_labels,
     };
     if (timeout > 0)
-        o.fresh.deadline = daemon_now_ms() + timeout / GO_MILLISECOND;
+        o.fresh.deadline = spec_time_after(daemon_now_ms(), timeout);
     o.sub.fresh = &o.fresh;
     if (c->req->has_request_id && c->req->request_id.len > 0) {
         o.sub.request = c->req->request_id.data;

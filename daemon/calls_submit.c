@@ -285,10 +285,10 @@ fill_batch(struct call *c, struct submit_op *s, int64_t now_ms)
         s->fresh.name = o->name;
     s->fresh.fail_fast = PB_GET(o, fail_fast, 0);
     s->fresh.max_parallel = PB_GET(o, max_parallel, 0);
-    s->fresh.deadline = pb_timestamp_ns(o->deadline, 0) / GO_MILLISECOND;
+    s->fresh.deadline = spec_deadline(o->deadline);
     if (timeout > 0 &&
-        (s->fresh.deadline == 0 || now_ms + timeout / GO_MILLISECOND < s->fresh.deadline))
-        s->fresh.deadline = now_ms + timeout / GO_MILLISECOND;
+        (s->fresh.deadline == 0 || spec_time_after(now_ms, timeout) < s->fresh.deadline))
+        s->fresh.deadline = spec_time_after(now_ms, timeout);
     s->fresh.n_labels = o->n_labels;
     if (o->n_labels > 0) {
         s->fresh.labels = spec_labels(&c->mem, (void *const *)o->labels, o->n_labels);

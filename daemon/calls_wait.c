@@ -251,6 +251,8 @@ begin(struct waiting *w, struct call *c, const PbWait *in, int64_t *ret_deadline
     if (PB_GET(in, limit, 0) > 0)
         w->limit = in->limit < LIMIT_MAX ? in->limit : LIMIT_MAX;
     w->cursor = PB_GET(in, after, 0);
+    if (PB_GET(in, after, 0) == INT64_MAX) /* no event has it, nor the number behind it */
+        w->cursor--;
     w->want = PB_GET(in, results, 0) ? JOBPB_RESULT : 0;
     w->rep = call_new(c, &pb_wait_reply__descriptor);
     if (w->rep == NULL)

@@ -139,7 +139,7 @@ fill_batch(struct running *g, int64_t schedule, int64_t now_ms)
     g->batch.fail_fast = PB_GET(b, fail_fast, 0);
     g->batch.max_parallel = PB_GET(b, max_parallel, 0);
     if (timeout > 0)
-        g->batch.deadline = now_ms + timeout / GO_MILLISECOND;
+        g->batch.deadline = spec_time_after(now_ms, timeout);
     g->batch.n_labels = b->n_labels;
     if (b->n_labels > 0)
         g->batch.labels = spec_labels(&g->mem, (void *const *)b->labels, b->n_labels);

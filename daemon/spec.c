@@ -162,6 +162,29 @@ spec_settle(const PbJobSpec *spec, const struct store_dep *deps, size_t n_deps,
     return 0;
 }
 
+/* Up to the next millisecond: nothing is early. */
+static int64_t
+ms_up(int64_t ns)
+{
+    return ns / GO_MILLISECOND + (ns % GO_MILLISECOND > 0);
+}
+
+int64_t
+spec_time_after(int64_t now_ms, int64_t ns)
+{
+    int64_t at = now_ms + ms_up(ns), max = INT64_MAX / GO_MILLISECOND;
+
+    return at < max ? at : max;
+}
+
+int64_t
+spec_deadline(const PbTimestamp *t)
+{
+    int64_t ns = pb_timestamp_ns(t, 0), ms = ns / GO_MILLISECOND;
+
+    return ns == 0 || ms > 0 ? ms : 1;
+}
+
 int
 spec_row(const struct config *cfg, const PbJobSpec *s, int64_t now_ms,
          struct proto_arena *a, struct store_new_job *ret)
@@ -184,12 +207,10 @@ spec_row(const struct config *cfg, const PbJobSpec *s, int64_t now_ms,
         if (j.labels == NULL)
             return -ENOBUFS;
     }
-    /* Never early: up to the next millisecond. */
     if (s->at != NULL)
-        j.run_at = (pb_timestamp_ns(s->at, 0) + GO_MILLISECOND - 1) / GO_MILLISECOND;
+        j.run_at = ms_up(pb_timestamp_ns(s->at, 0));
     else if (s->after != NULL)
-        j.run_at =
-            now_ms + (pb_duration_ns(s->after, 0) + GO_MILLISECOND - 1) / GO_MILLISECOND;
+        j.run_at = spec_time_after(now_ms, pb_duration_ns(s->after, 0));
     *ret = j;
     return 0;
 }

@@ -19,6 +19,12 @@ size_t spec_needs_count(const PbNeeds *needs);
 int spec_row(const struct config *cfg, const PbJobSpec *spec, int64_t now_ms,
              struct proto_arena *a, struct store_new_job *ret);
 
+/* The millisecond that is ns after now_ms, rounded up, but none later than a timestamp can say. */
+int64_t spec_time_after(int64_t now_ms, int64_t ns);
+
+/* A batch's deadline in milliseconds, 0 for none: one before 1970 has just passed, too. */
+int64_t spec_deadline(const PbTimestamp *t);
+
 /* Put the spec into j with deps, all of them ids, for what it needs; stands in a. 0 or
  * -ENOBUFS. */
 int spec_settle(const PbJobSpec *spec, const struct store_dep *deps, size_t n_deps,

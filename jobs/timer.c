@@ -142,7 +142,7 @@ tick(struct job_run *run, struct go_timer *timer, const struct plan *p,
 
     if (due < start)
         due = start;
-    for (uint64_t k = 0; k < p->count; k++, due += p->every) {
+    for (uint64_t k = 0; k < p->count; k++) {
         int64_t late, at;
         int r = wait_until(timer, due, run->ctx);
 
@@ -157,6 +157,8 @@ tick(struct job_run *run, struct go_timer *timer, const struct plan *p,
         STORE(&run->progress.tick, at, RELAXED);
         STORE(&run->progress.done, k + 1, RELAXED);
         go_checkpoint(); /* overdue ticks do not wait */
+        if (k + 1 < p->count)
+            due += p->every;
     }
     return 0;
 }

@@ -247,6 +247,25 @@ def a_paused_queue_starts_nothing_until_it_is_resumed(d):
         assert len(c.wait(rep["batch"])) == 1
 
 
+def times_at_the_end_of_all_time_are_no_moment_of_the_past(d):
+    d.start()
+    last, longest = "2262-04-11T23:47:16.854775807Z", "9223372036.854775807s"
+    sums = {"sum": {"numbers": [1]}}
+    with d.client() as c:
+        rep = c.call("submit", {"jobs": [{**sums, "at": last}, {**sums, "after": longest}],
+                                "options": {"timeout": longest}})
+        for job in rep["ids"]:
+            assert c.call("get", {"job": job})["state"] == "scheduled"
+        for b in (c.call("batch_get", {"batch": rep["batch"]}),
+                  c.call("batch_open", {"spec": {"name": "b", "timeout": longest}})):
+            assert b["deadline"] > "2262", b
+        old = c.call("batch_open", {"spec": {"deadline": "1960-01-01T00:00:00Z"}})
+        assert c.call("wait", {"batch": old["id"], "timeout": "20s"})["done"]
+        c.run({"timer": {"after": "0s", "every": longest, "count": 1}})
+        c.call("wait", {"batch": rep["batch"], "jobs": True, "after": 2**63 - 1,
+                        "timeout": "0s"})
+
+
 def a_full_backlog_refuses_with_a_time_to_retry(d):
     d.configure("limits: {backlog: 10}")
     d.start()
