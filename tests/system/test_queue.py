@@ -243,6 +243,7 @@ def a_dry_run_names_the_first_and_changes_nothing(d):
     equal(row(d, "cancel", "-l", "x=1", "--dry-run")["jobs"], jobs)
     equal(set(states(d).values()) <= {"queued", "running"}, True)
     holds(answer(d, "cancel", "-l", "x=1"), "30 of 30")
+    until(lambda: set(states(d).values()) == {"cancelled"}, "those that ran have stopped")
     until(lambda: set(states(d).values()) == {"cancelled"}, "those that ran have ended")
     holds(answer(d, "cancel", "-l", "x=1"), "of 0")
     holds(answer(d, "submit", "sum", "1", "--dry-run"), "nothing was submitted")
