@@ -253,6 +253,30 @@ take_result(struct job_run *run, const struct sql_pool *p, struct sql_rows *rows
     }
 }
 
+/* PARKS. Takes the rows there is no room for: the server ends a statement that writes only
+ * when they are gone, and what it wrote would be lost with a cancellation. */
+static int
+take_rest(struct job_run *run, const struct sql_pool *p, struct pg *g, bool *running)
+{
+    int r = 0;
+
+    while (r >= 0) {
+        PGresult *res = NULL;
+
+        r = pg_result(g, run->ctx, &res);
+        if (r < 0)
+            break;
+        if (res == NULL) {
+            *running = false;
+            break;
+        }
+        if (PQresultStatus(res) == PGRES_FATAL_ERROR)
+            r = refused(run, p, res);
+        PQclear(res);
+    }
+    return r;
+}
+
 /* PARKS. *running is left true when the server is not done with the statement. */
 static int
 take_results(struct job_run *run, const struct sql_pool *p, struct pg *g, bool *running)
@@ -273,8 +297,10 @@ take_results(struct job_run *run, const struct sql_pool *p, struct pg *g, bool *
         }
         r = take_result(run, p, &rows, res);
         PQclear(res);
-        if (r == 0)
+        if (r == 0) {
+            r = p->write ? take_rest(run, p, g, running) : 0;
             break;
+        }
     }
     return r < 0 ? r : sql_rows_end(&rows);
 }

@@ -142,6 +142,19 @@ PG_TEST(postgres_results_are_cut_at_their_limits)
     job_env_unref(env);
 }
 
+PG_TEST(rows_without_room_are_written_all_the_same)
+{
+    struct job_env *env = env_here();
+
+    gives(env, QUERY("rw", "CREATE TABLE many(a int, b text)"), "\"count\":0");
+    gives(env,
+          QUERY("rw", "INSERT INTO many SELECT g, repeat('x', 1000) FROM "
+                      "generate_series(1, 50000) g RETURNING a, b"),
+          "\"truncated\":true");
+    gives(env, QUERY("ro", "SELECT count(*) FROM many"), "[[50000]]");
+    job_env_unref(env);
+}
+
 PG_TEST(postgres_statement_can_be_cancelled)
 {
     struct job_env *env = env_here();
@@ -184,6 +197,7 @@ main(void)
         cmocka_unit_test(postgres_rows_are_typed),
         cmocka_unit_test(postgres_statements_are_refused_with_the_rule),
         cmocka_unit_test(postgres_results_are_cut_at_their_limits),
+        cmocka_unit_test(rows_without_room_are_written_all_the_same),
         cmocka_unit_test(postgres_statement_can_be_cancelled),
         cmocka_unit_test(broken_connection_is_replaced),
     };
