@@ -58,6 +58,9 @@ void call_fini(struct call *c);
  * 0 and *ret, or as a handler. PARKS. */
 int call_wait_batch(struct call *c, const PbWait *in, int64_t batch, PbWaitReply **ret);
 
+/* Remove what an earlier daemon was making for Backup beside its store when it was killed. */
+void call_chunk_clean(const char *store);
+
 /* How many calls are being served, for Stats. */
 int64_t call_count(void);
 

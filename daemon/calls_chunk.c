@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +15,8 @@
 /*
  * Files handed out in chunks: a backup of the store, a trace of the scheduler. The first
  * call makes the file, whose name is removed at once; the descriptor is the handle, kept
- * until its last chunk is fetched or nobody has asked for a minute.
+ * until its last chunk is fetched or nobody has asked for a minute. What a killed daemon was
+ * making is removed at the next start.
  */
 
 #define CHUNK_BYTES (4 << 20)
@@ -30,6 +32,7 @@ static struct handle {
     bool trace, busy;
     int64_t used_at;    /* go_now() */
 } handles[HANDLES_MAX]; /* guarded by mu */
+static bool sweeping;   /* guarded by mu: a goroutine drops what is idle */
 static struct go_mutex mu = GO_MUTEX_INIT;
 static uint64_t last_id; /* guarded by mu */
 
@@ -41,6 +44,34 @@ drop_locked(struct handle *h)
     h->id = 0;
 }
 
+/* Drop what nobody has asked for in a while: whether anything is left. */
+static bool
+drop_idle(void)
+{
+    bool left = false;
+
+    go_mutex_lock(&mu);
+    for (int i = 0; i < HANDLES_MAX; i++) {
+        struct handle *h = &handles[i];
+
+        if (h->id != 0 && !h->busy && go_now() - h->used_at >= IDLE_MAX)
+            drop_locked(h);
+        left = left || h->id != 0;
+    }
+    sweeping = left;
+    go_mutex_unlock(&mu);
+    return left;
+}
+
+/* A file without a name that is kept by its descriptor alone is disk nobody can free. */
+static void
+sweep(void)
+{
+    do
+        go_sleep(IDLE_MAX / 4);
+    while (drop_idle());
+}
+
 /* A free place, claimed: NULL when all are in use. */
 static struct handle *
 place_new(bool trace)
@@ -49,12 +80,8 @@ place_new(bool trace)
 
     go_mutex_lock(&mu);
     for (int i = 0; i < HANDLES_MAX; i++) {
-        struct handle *h = &handles[i];
-
-        if (h->id != 0 && !h->busy && go_now() - h->used_at > IDLE_MAX)
-            drop_locked(h);
-        if (h->id == 0 && found == NULL)
-            found = h;
+        if (handles[i].id == 0 && found == NULL)
+            found = &handles[i];
     }
     if (found != NULL)
         *found = (struct handle){.id = ++last_id, .fd = -1, .trace = trace, .busy = true};
@@ -86,10 +113,34 @@ place_leave(struct handle *h, bool done)
     h->used_at = go_now();
     if (done)
         drop_locked(h);
+    if (!done && !sweeping)
+        sweeping = go(sweep) > 0;
     go_mutex_unlock(&mu);
 }
 
 /* --- making files ------------------------------------------------------------------------ */
+
+#define HANDOUT ".handout-" /* after the store's path; then what makes it unique */
+
+void
+call_chunk_clean(const char *store)
+{
+    const char *slash = strrchr(store, '/'), *name = slash != NULL ? slash + 1 : store;
+    char dir[4096], prefix[300];
+    struct dirent *entry;
+    DIR *d;
+
+    (void)snprintf(dir, sizeof(dir), "%.*s", slash != NULL ? (int)(slash - store) + 1 : 1,
+                   slash != NULL ? store : ".");
+    (void)snprintf(prefix, sizeof(prefix), "%s" HANDOUT, name);
+    d = opendir(dir);
+    if (d == NULL)
+        return;
+    while ((entry = readdir(d)) != NULL)
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+            (void)unlinkat(dirfd(d), entry->d_name, 0);
+    (void)closedir(d);
+}
 
 /* A backup beside the store, so that it is on the same disk. */
 static int
@@ -98,7 +149,7 @@ make_backup(struct call *c, int *ret_fd)
     char path[4200], err[512] = "";
     int r, fd;
 
-    (void)snprintf(path, sizeof(path), "%s.backup-%d-%llu", store_path(c->d->store),
+    (void)snprintf(path, sizeof(path), "%s" HANDOUT "%d-%llu", store_path(c->d->store),
                    getpid(), (unsigned long long)go_id());
     (void)unlink(path);
     r = store_backup(store_path(c->d->store), path, NULL, err, sizeof(err));

@@ -212,14 +212,16 @@ static int
 progress(struct query *q)
 {
     struct pulse_beat v[SLICE];
-    size_t n = SLICE;
+    size_t n, want;
     int r = 0;
 
-    while (r == 0 && n == SLICE && q->rep->n_events + SLICE <= q->limit) {
-        n = pulse_read(q->c->d->pulse, &q->progress_after, SLICE, v);
+    do {
+        want = q->limit - q->rep->n_events;
+        want = want < SLICE ? want : SLICE;
+        n = pulse_read(q->c->d->pulse, &q->progress_after, want, v);
         for (size_t i = 0; r == 0 && i < n; i++)
             r = add_beat(q, &v[i]);
-    }
+    } while (r == 0 && n == want && q->rep->n_events < q->limit);
     return r;
 }
 
@@ -237,8 +239,7 @@ query_init(struct query *q)
     q->limit = q->limit < LIMIT_MAX ? q->limit : LIMIT_MAX;
     q->after = after < INT64_MAX ? (int64_t)after : INT64_MAX - 1;
     q->progress_after = PB_GET(q->in, progress_after, 0);
-    /* A page of events, and one of progress. */
-    q->rep->events = call_array(q->c, q->limit + SLICE, sizeof(*q->rep->events));
+    q->rep->events = call_array(q->c, q->limit, sizeof(*q->rep->events));
     if (q->rep->events == NULL)
         return -ENOBUFS;
     if (in != NULL && in->finished_before != NULL)
@@ -260,7 +261,8 @@ look(struct query *q)
 {
     int r = page(q);
 
-    if (r >= 0 && PB_GET(q->in, progress, 0) && progress(q) < 0)
+    if (r >= 0 && PB_GET(q->in, progress, 0) && q->rep->n_events < q->limit &&
+        progress(q) < 0)
         r = -ENOBUFS;
     return r < 0 ? r : r > 0 || q->rep->n_events > 0;
 }

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/call.h"
 #include "daemon/daemon.h"
 #include "daemon/dispatch.h"
 #include "daemon/hub.h"
@@ -159,6 +160,7 @@ open_store(struct service *s, const struct config *cfg)
         log_error("%s", err);
         return r;
     }
+    GO_BLOCKING((call_chunk_clean(s->db_path), 0)); /* the store is ours alone by now */
     s->d.epoch = store_epoch(s->d.store);
     rec = store_recovered(s->d.store);
     if (rec.requeued + rec.poisoned + rec.cancelled > 0)

@@ -152,7 +152,11 @@ def a_backup_under_load_holds_all_that_was_acknowledged(d):
     shutil.rmtree(d.state)  # the disk is lost; the copy takes its place
     os.mkdir(d.state)
     shutil.copy(copy, f"{d.state}/gojobd.db")
+    half = f"{d.state}/gojobd.db.handout-1-2.part"  # of a daemon killed while making a backup
+    for name in (half, f"{d.state}/gojobd.db.mine"):
+        open(name, "w").close()
     d.start()
+    assert not os.path.exists(half) and os.path.exists(f"{d.state}/gojobd.db.mine")
     with d.client() as c:
         assert c.call("check", {})["ok"]
         for rep in before:

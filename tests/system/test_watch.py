@@ -153,6 +153,9 @@ def the_progress_of_running_jobs_is_told(d):
         told = lambda e: e.get("progress", {}).get("progress", {}).get("done", 0) >= 5
         events = read_until(w, told)
         assert other not in [e["progress"]["job"] for e in events if "progress" in e]
+        few = c.call("events", {"after": rep["ids"][0] + 100, "progress": True, "limit": 1,
+                                "progress_after": 1, "timeout": "20s"})
+        assert [list(e) for e in few["events"]] == [["seq", "time", "progress"]], few
         last = events[-1]["progress"]
         assert last["job"] == job and last["batch"] == rep["batch"], last
         assert last["progress"]["total"] == 100000 and last["progress"]["unit"] == "ticks"
