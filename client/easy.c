@@ -61,7 +61,8 @@ submit(struct goctl *c, PbJobSpec *const *jobs, size_t n, PbBatchSpec *options,
     sr = goctl_response(reply)->submit;
     if (sr->n_ids != n) {
         goctl_reply_free(reply);
-        return goctl_fail(err, GOCTL_PROTOCOL, "gojobd took another number of jobs");
+        (void)goctl_fail(err, GOCTL_PROTOCOL, "gojobd took another number of jobs");
+        return -1;
     }
     if (ret_ids != NULL && n > 0)
         memcpy(ret_ids, sr->ids, n * sizeof(*ret_ids));

@@ -245,8 +245,10 @@ begin(struct waiting *w, struct call *c, const PbWait *in, int64_t *ret_deadline
     int64_t timeout = pb_duration_ns(in->timeout, TIMEOUT_DFLT);
 
     *w = (struct waiting){.c = c, .in = in, .limit = LIMIT_DFLT};
-    if (timeout < 0)
-        return call_fail(c, PB_ERROR__CODE__INVALID, "timeout", "timeout is negative");
+    if (timeout < 0) {
+        (void)call_fail(c, PB_ERROR__CODE__INVALID, "timeout", "timeout is negative");
+        return -EINVAL;
+    }
     *ret_deadline = go_deadline(timeout < TIMEOUT_MAX ? timeout : TIMEOUT_MAX);
     if (PB_GET(in, limit, 0) > 0)
         w->limit = in->limit < LIMIT_MAX ? in->limit : LIMIT_MAX;

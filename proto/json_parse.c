@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/base64.h"
+#include "proto/enum.h"
 #include "proto/field.h"
 #include "proto/nearest.h"
 #include "proto/number.h"
@@ -148,73 +149,6 @@ parse_bytes(struct parser *p, json_t *json, ProtobufCBinaryData *ret)
     return 0;
 }
 
-/* The value 0 that stands for "not set" in some enums: it is read, but nobody has to say it. */
-static bool
-means_unset(const ProtobufCEnumDescriptor *e, const ProtobufCEnumValue *v)
-{
-    return v->value == 0 && strcmp(field_enum_name(e, v->name), "NONE") == 0;
-}
-
-/* Lists the names of an enum that say something, as many as fit. */
-static int
-fail_enum(struct proto_err *err, const char *path, const ProtobufCEnumDescriptor *e,
-          const char *text)
-{
-    char known[200] = "", name[PROTO_ENUM_TEXT_MAX];
-    size_t len = 0;
-
-    for (unsigned i = 0; i < e->n_values; i++) {
-        int n;
-
-        if (means_unset(e, &e->values[i]))
-            continue;
-        n = snprintf(known + len, sizeof(known) - len, "%s%s", len > 0 ? ", " : "",
-                     proto_enum_text(e, e->values[i].value, name));
-        if ((size_t)n >= sizeof(known) - len) {
-            memcpy(known + sizeof(known) - 4, "...", 4);
-            break;
-        }
-        len += (size_t)n;
-    }
-    return proto_err_set(err, -EINVAL, path,
-                         "unknown value \"%.40s\", expected one of %s", text, known);
-}
-
-static bool
-same_word(const char *a, const char *b)
-{
-    while (*a != '\0' && tolower((unsigned char)*a) == tolower((unsigned char)*b)) {
-        a++;
-        b++;
-    }
-    return *a == *b;
-}
-
-/* NULL: no value has that name. */
-static const ProtobufCEnumValue *
-find_enum(const ProtobufCEnumDescriptor *e, const char *text)
-{
-    for (unsigned i = 0; i < e->n_values; i++) {
-        const ProtobufCEnumValue *v = &e->values[i];
-
-        if (same_word(text, v->name) || same_word(text, field_enum_name(e, v->name)))
-            return v;
-    }
-    return NULL;
-}
-
-int
-proto_enum_parse(const ProtobufCEnumDescriptor *e, const char *text, int *ret,
-                 const char *path, struct proto_err *err)
-{
-    const ProtobufCEnumValue *v = find_enum(e, text);
-
-    if (v == NULL || means_unset(e, v))
-        return err == NULL ? -EINVAL : fail_enum(err, path, e, text);
-    *ret = v->value;
-    return 0;
-}
-
 static int
 parse_enum(struct parser *p, const ProtobufCEnumDescriptor *e, json_t *json, int *ret)
 {
@@ -230,13 +164,13 @@ parse_enum(struct parser *p, const ProtobufCEnumDescriptor *e, json_t *json, int
             return 0;
         }
         (void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, v);
-        return fail_enum(p->err, p->path.text, e, text);
+        return enum_unknown(p->err, p->path.text, e, text);
     }
     if (!json_is_string(json))
         return fail_type(p, "string", json);
-    found = find_enum(e, json_string_value(json));
+    found = enum_find(e, json_string_value(json));
     if (found == NULL)
-        return fail_enum(p->err, p->path.text, e, json_string_value(json));
+        return enum_unknown(p->err, p->path.text, e, json_string_value(json));
     *ret = found->value;
     return 0;
 }
