@@ -208,7 +208,7 @@ spec_row(const struct config *cfg, const PbJobSpec *s, int64_t now_ms,
             return -ENOBUFS;
     }
     if (s->at != NULL)
-        j.run_at = ms_up(pb_timestamp_ns(s->at, 0));
+        j.run_at = spec_time_after(0, pb_timestamp_ns(s->at, 0));
     else if (s->after != NULL)
         j.run_at = spec_time_after(now_ms, pb_duration_ns(s->after, 0));
     *ret = j;
