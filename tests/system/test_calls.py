@@ -213,10 +213,11 @@ def the_first_failure_cancels_a_batch_that_asks_for_it(d):
 def a_job_waits_for_a_batch(d):
     d.start()
     with d.client() as c:
-        first = c.call("submit", {"jobs": [{"timer": {"every": "50ms"}}]})
+        first = c.call("submit", {"jobs": [{"timer": {"every": "10ms"}}], "more": True})
         then = c.call("submit", {"jobs": [{"sum": {"numbers": [1]},
                                            "needs": {"batches": [first["batch"]]}}]})
         assert c.call("why", {"job": then["ids"][0]})["reason"] == "needs"
+        c.call("batch_close", {"batch": first["batch"]})
         assert c.wait(then["batch"])[then["ids"][0]]["state"] == "succeeded"
         assert c.call("batch_get", {"batch": first["batch"]})["state"] == "done"
 

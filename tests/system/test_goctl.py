@@ -376,7 +376,7 @@ def watch_resumes_after_a_number_and_otherwise_begins_now():
 
 @case
 def a_waiting_client_outlives_a_killed_daemon():
-    p = subprocess.Popen([GOCTL, "submit", "timer", "--every", "700ms", "--wait", "--json"],
+    p = subprocess.Popen([GOCTL, "submit", "timer", "--every", "2s", "--wait", "--json"],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                          env=environment(daemon.url))
     end = time.monotonic() + PATIENCE

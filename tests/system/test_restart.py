@@ -20,11 +20,14 @@ def _lines(out):
 
 def a_wait_goes_on(d):
     d.start()
-    batch = d.call("submit", {"jobs": [{"timer": {"every": "300ms"}}] * 20})["batch"]
+    d.call("queue_set", {"name": "q", "limits": {"paused": True}})
+    short = [{"timer": {"every": "10ms"}, "queue": "q"}] * 20
+    batch = d.call("submit", {"jobs": short})["batch"]
     crowd = [d.ctl_start("wait", str(batch), "--json") for _ in range(5)]
     until(lambda: d.call("stats", {})["waiters"] == 5, "five waiting clients")
     d.kill()
     d.start()
+    d.call("queue_resume", {"name": "q"})
     for p in crowd:
         out, err = p.communicate(timeout=daemon.LIMIT)
         jobs = _lines(out)
