@@ -328,6 +328,9 @@ process(struct store_writer *w, struct store_op *group)
         fail_all(w, group, r);
         fail_all(w, rider, r);
         fail_all(w, late, r);
+        /* What the store has to do for itself waits, too: the disk may be full for long. */
+        w->work_left = false;
+        w->keep_at = w->o.now_ms() + KEEP_IDLE_MS;
     } else {
         tell(w);
     }
