@@ -130,7 +130,7 @@ session_end(struct session *t)
             for (size_t i = 0; i < s->n_ids && t->w.broken == 0; i++)
                 waiter_one(&t->w, s->ids[i], ours);
     }
-    if (!cli->a.wait && code == 0)
+    if ((!cli->a.wait || cli->a.dry_run) && code == 0)
         tell_submitted(t);
     if (code == 0 && cli->a.wait)
         code = waiter_code(&t->w);

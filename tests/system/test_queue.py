@@ -246,7 +246,8 @@ def a_dry_run_names_the_first_and_changes_nothing(d):
     until(lambda: set(states(d).values()) == {"cancelled"}, "those that ran have stopped")
     until(lambda: set(states(d).values()) == {"cancelled"}, "those that ran have ended")
     holds(answer(d, "cancel", "-l", "x=1"), "of 0")
-    holds(answer(d, "submit", "sum", "1", "--dry-run"), "nothing was submitted")
+    for more in ((), ("--wait",)):
+        holds(answer(d, "submit", "sum", "1", "--dry-run", *more), "nothing was submitted")
     equal(len(states(d)), 30)
 
 
