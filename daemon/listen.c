@@ -11,7 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "runtime/sched/blocking.h"
+#include "daemon/log.h"
+#include "runtime/base/check.h"
+#include "runtime/go.h"
 
 static int
 errno_of(int rv)
@@ -212,4 +214,39 @@ listen_on(uint32_t socket, const struct config *cfg, const char *url, char *err,
           size_t err_size)
 {
     return GO_BLOCKING(listen_blocking(socket, cfg, url, err, err_size));
+}
+
+/* --- the end ------------------------------------------------------------------------------ */
+
+#define CLOSE_TIME GO_SECOND
+
+enum { SOCKETS = 2 }; /* that a daemon has: calls and events */
+
+static struct closing {
+    nng_socket socket;
+    struct go_sem done;
+} closings[SOCKETS]; /* for good: nng_close() may not return */
+static uint32_t n_closings;
+
+static void
+close_it(struct closing *c)
+{
+    (void)GO_BLOCKING(nng_close(c->socket));
+    go_sem_release(&c->done, 1);
+}
+
+bool
+listen_close(uint32_t socket)
+{
+    struct closing *c;
+
+    ENSURE(n_closings < SOCKETS);
+    c = &closings[n_closings++];
+    c->socket.id = socket;
+    go_sem_init(&c->done, 0);
+    if (go(close_it, c) > 0 &&
+        go_sem_acquire_until(&c->done, 1, go_deadline(CLOSE_TIME)) == 0)
+        return true;
+    log_info("a socket does not close: it is left to the end of the process");
+    return false;
 }

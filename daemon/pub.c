@@ -182,6 +182,6 @@ pub_stop(struct pub *pub)
 {
     if (pub == NULL)
         return;
-    (void)GO_BLOCKING(nng_close(pub->sock));
-    free(pub);
+    if (listen_close(pub->sock.id))
+        free(pub);
 }

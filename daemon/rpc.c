@@ -378,7 +378,8 @@ rpc_stop(struct rpc *rpc)
      * has not written. */
     go_sleep(FLUSH_TIME);
     stop_workers(rpc);
-    (void)GO_BLOCKING(nng_close(rpc->sock));
+    if (!listen_close(rpc->sock.id))
+        return; /* pipes may still come and go: see pipe_gone() */
     idset_fini(&rpc->pipes);
     free(rpc);
 }
