@@ -89,9 +89,13 @@ dump_of(int64_t id)
 static void
 check_dump(int64_t id, const char *name, const char *reason)
 {
-    const char *text = dump_of(id), *frame = strchr(text, '\n') + 1;
+    const char *text, *frame;
     char want[64];
 
+    /* It counts as waiting a moment before it has left its processor. */
+    AWAIT(strstr(dump_of(id), "backtrace unavailable") == NULL);
+    text = dump_of(id);
+    frame = strchr(text, '\n') + 1;
     (void)snprintf(want, sizeof(want), "goroutine %lld [%s", (long long)id, reason);
     CHECK(strncmp(text, want, strlen(want)) == 0);
     while (strncmp(frame, "go_", 3) == 0)
