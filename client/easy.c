@@ -5,10 +5,7 @@
 
 #include "client/conn.h"
 
-enum {
-    WAIT_LIMIT = 1000,
-    SUBMIT_WAIT_MAX = 1000, /* jobs; the daemon takes no more with a wait */
-};
+enum { WAIT_LIMIT = 1000 };
 
 /* A long wait is a row of shorter ones: the daemon bounds each. Over a network a connection
  * may be dead without a sign, and is asked again soon; a local one is not. */
@@ -120,8 +117,8 @@ goctl_submit_wait(struct goctl *c, PbJobSpec *const *jobs, size_t n, PbBatchSpec
 
     fill_wait(c, w, timeout_ns, &round, &wait);
     /* Of what is submitted something is known in the end, whatever the time. */
-    if (submit(c, jobs, n, options, n <= SUBMIT_WAIT_MAX ? &wait : NULL, GOCTL_FOREVER,
-               ret_ids, ret, err) < 0)
+    if (submit(c, jobs, n, options, n <= GOCTL_SUBMIT_WAIT_MAX ? &wait : NULL,
+               GOCTL_FOREVER, ret_ids, ret, err) < 0)
         return -1;
     sr = goctl_response(*ret)->submit;
     w->batch = sr->batch;

@@ -134,8 +134,10 @@ struct goctl_wait {
 int goctl_wait_next(struct goctl *c, struct goctl_wait *w, int64_t timeout_ns,
                     struct goctl_reply **ret, struct goctl_error *err);
 
+enum { GOCTL_SUBMIT_WAIT_MAX = 1000 }; /* jobs; the daemon takes no more with a wait */
+
 /* goctl_submit() and the first goctl_wait_next() for its batch, in one call if it has up to
- * 1000 jobs: w->batch is set, *ret_wait is the wait's reply, which lives as long as *ret. A
+ * so many jobs: w->batch is set, *ret_wait is the wait's reply, which lives as long as *ret. A
  * w that is not done then goes on with goctl_wait_next(). */
 int goctl_submit_wait(struct goctl *c, PbJobSpec *const *jobs, size_t n,
                       PbBatchSpec *options, struct goctl_wait *w, int64_t timeout_ns,

@@ -192,7 +192,7 @@ send_message(struct submitter *s, bool last)
     if (s->cli->a.dry_run)
         PB_SET(&submit, dry_run, true);
     if (first && last && !s->stay_open && !s->cli->a.dry_run &&
-        m->n <= SUBMITTER_WAIT_MAX)
+        m->n <= GOCTL_SUBMIT_WAIT_MAX)
         submit.wait = s->wait;
     address(s, &submit);
     req.call_case = PB_REQUEST__CALL_SUBMIT;

@@ -15,8 +15,6 @@
 
 enum { SUBMITTER_AHEAD = 4 }; /* messages in flight */
 
-enum { SUBMITTER_WAIT_MAX = 1000 }; /* jobs that may be waited for in the same call */
-
 struct submitter_message;
 
 struct submitter {

@@ -11,8 +11,8 @@
  * Random workflows against a model in plain arrays: jobs that wait for jobs and batches by
  * id, place and key, on success or on finish; fail-fast and limited batches, cancellations,
  * retries, crashes. After every step the state of every job and batch must be the model's,
- * and when all batches are closed everything must come to an end. Cycles among what jobs wait
- * for now must be refused, and nothing else may be.
+ * and when all batches are closed everything must come to an end. Cycles among what waiting
+ * jobs wait for must be refused, and nothing else may be.
  */
 
 enum {
